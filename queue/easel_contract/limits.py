@@ -1,0 +1,21 @@
+"""How large a request may be. The operator sets it; gateway and worker apply the same rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest accepted values. Sides are pixels."""
+
+    max_side: int = 2048
+    max_pixels: int = 2048 * 2048
+    max_steps: int = 150
+    max_batch_size: int = 8
+    max_n_iter: int = 16
+    max_prompt_chars: int = 20_000
+
+
+MIN_SIDE = 8
+"""One latent pixel; A1111 takes anything from here and floors to multiples of 8."""

@@ -1,0 +1,158 @@
+"""Settings that every process of a service shares, read from ``EASEL_*`` variables and checked at start."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from easel_contract.limits import Limits
+
+S = TypeVar("S", bound=BaseSettings)
+
+DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusion-webui/data")
+"""Where the cloud's images mount storage; requests written for it name these in `save_dir`."""
+
+
+class CommonSettings(BaseSettings):
+    """What gateway, worker and `easel up` agree on."""
+
+    model_config = SettingsConfigDict(env_prefix="EASEL_", extra="ignore", env_ignore_empty=True)
+
+    service: str = Field(
+        "easel", description="Name of the service; part of its addresses and of its Redis keys."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="redis:// or rediss:// URL. Without it `easel up` starts a private server."
+    )
+    data_dir: Path = Field(
+        Path("data"), description="Models, embeddings, outputs and the private Redis live here."
+    )
+    max_delivery: int = Field(
+        3, ge=1, le=100, description="How often a task may be started before it is given up as a dead letter."
+    )
+    lease_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="A worker that is silent for this many seconds loses its task to another.",
+    )
+    queue_max_length: int = Field(10_000, ge=0, description="Tasks the input queue accepts; 0 is no limit.")
+    sink_max_length: int = Field(
+        100_000, ge=0, description="Uncommitted results at which workers stop taking tasks; 0 is no limit."
+    )
+
+    s3_endpoint: str | None = Field(
+        None,
+        description="host:port or URL of an S3-compatible server; pictures go there instead of the data dir.",
+    )
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key.")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
+    s3_bucket: str = Field("easel", description="Bucket for pictures; made if missing.")
+    s3_region: str = Field("us-east-1", description="S3 region.")
+    s3_secure: bool = Field(False, description="Use https when the endpoint does not say.")
+    s3_prefix: str = Field("", description="Key prefix inside the bucket.")
+    s3_presign_s: int = Field(
+        3600,
+        ge=1,
+        le=604_800,
+        description="How long presigned URLs are valid, in seconds (S3 allows a week).",
+    )
+    mount_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+        DEFAULT_MOUNTS,
+        description="Comma separated absolute prefixes for `save_dir`; each is the store's root.",
+    )
+
+    max_side: int = Field(2048, ge=64, le=16_384, description="Largest width or height, in pixels.")
+    max_pixels: int = Field(2048 * 2048, ge=4096, description="Largest width x height.")
+    max_steps: int = Field(150, ge=1, le=10_000, description="Largest number of sampling steps.")
+    max_batch_size: int = Field(8, ge=1, le=256, description="Largest batch_size.")
+    max_n_iter: int = Field(16, ge=1, le=1024, description="Largest n_iter.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level logged."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+
+    @field_validator("service")
+    @classmethod
+    def _service(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value):
+            raise ValueError("use 1 to 100 letters, digits, '_', '-' or '.', starting with a letter or digit")
+        if value.endswith(".sync"):
+            raise ValueError("must not end in '.sync': that suffix is the service's synchronous address")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("redis://", "rediss://", "unix://")
+        ):
+            raise ValueError("use a redis://, rediss:// or unix:// URL")
+        return value
+
+    @field_validator("mount_paths", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("mount_paths")
+    @classmethod
+    def _mounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for mount in value:
+            if not mount.startswith("/") or ".." in mount.split("/"):
+                raise ValueError(f"{mount!r}: a mount path is absolute and has no '..'")
+        return tuple(sorted((mount.rstrip("/") or "/" for mount in value), key=len, reverse=True))
+
+    @model_validator(mode="after")
+    def _s3(self) -> CommonSettings:
+        if self.s3_endpoint and not (self.s3_access_key and self.s3_secret_key):
+            raise ValueError("s3_endpoint is set: s3_access_key and s3_secret_key are needed too")
+        return self
+
+    def limits(self) -> Limits:
+        """The part that requests are checked against."""
+        return Limits(
+            max_side=self.max_side,
+            max_pixels=self.max_pixels,
+            max_steps=self.max_steps,
+            max_batch_size=self.max_batch_size,
+            max_n_iter=self.max_n_iter,
+        )
+
+
+class InvalidSettingsError(Exception):
+    """Settings that cannot be used; the text names each wrong field, its variable and what would be right."""
+
+
+def read_settings(model: type[S], **overrides: Any) -> S:
+    """Settings from the environment, `overrides` (command line flags; None means not given) over it.
+
+    Raises:
+        InvalidSettingsError: names each wrong field. Values are not repeated: one of them may be a secret.
+    """
+    try:
+        return model(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            field = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"EASEL_{field.upper()}: {message}" if field else message)
+        raise InvalidSettingsError("\n".join(lines)) from None
+
+
+def load(model: type[S], **overrides: Any) -> S:
+    """`read_settings` for a program's main: says what is wrong and exits with status 2."""
+    try:
+        return read_settings(model, **overrides)
+    except InvalidSettingsError as error:
+        print(f"Easel cannot start with these settings:\n{error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,181 @@
+"""Sending calls to Redis: `Queue` from threads, `AsyncQueue` from an event loop.
+
+Both ride through a Redis restart for calls that may be repeated. For the others, and when Redis stays away,
+they raise `QueueUnavailableError` (redis-py's ConnectionError).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from easel_queue.call import Call, Raw, text
+from easel_queue.keys import INPUT, REAR, SINK, Keys
+from easel_queue.scripts import load_scripts
+from easel_queue.stream_calls import StreamCalls
+from easel_queue.task_calls import TaskCalls
+
+T = TypeVar("T")
+
+QueueUnavailableError = RedisConnectionError
+"""Redis cannot be reached (a time-out is one too: it becomes this)."""
+
+SOCKET_TIMEOUT_S = 10.0
+"""A script takes well under a millisecond; ten seconds without an answer is a hung or cut-off server."""
+
+PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Between repetitions of a call: 1.5 s in all, enough for a server that restarts on the same machine."""
+
+Clock = Callable[[], int]
+"""Milliseconds since the epoch; tests inject one. Without it the server's own clock counts."""
+
+
+class _Base:
+    def __init__(self, service: str, clock: Clock | None) -> None:
+        self.keys = Keys(service)
+        self.tasks = TaskCalls(self.keys)
+        self.source = StreamCalls(self.keys, INPUT)
+        self.sink = StreamCalls(self.keys, SINK)
+        self.rear = StreamCalls(self.keys, REAR)
+        self._clock = clock
+        self._scripts = load_scripts()
+
+    def _command(self, call: Call[Any]) -> tuple[str, tuple[Any, ...]]:
+        """The script's SHA and the arguments behind it, the KEYS count checked."""
+        script = self._scripts[call.script]
+        script.check(len(call.keys))
+        now = self._clock() if self._clock else 0
+        return script.sha, (len(call.keys), *call.keys, self.keys.root, now, *call.args)
+
+    def _pauses(self, call: Call[Any]) -> Iterator[float]:
+        return iter(PAUSES_S if call.repeatable else ())
+
+
+class Queue(_Base):
+    """The queue for threads. Thread-safe; each thread in a call uses its own pooled connection."""
+
+    def __init__(self, url: str, *, service: str = "easel", clock: Clock | None = None) -> None:
+        super().__init__(service, clock)
+        self._redis = redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 0),  # repetition is decided per call, here
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+        )
+
+    def run(self, call: Call[T]) -> T:
+        """Send a call and read its answer."""
+        sha, args = self._command(call)
+        pauses = self._pauses(call)
+        while True:
+            try:
+                return call.read(self._send(call.script, sha, args))
+            except (RedisConnectionError, RedisTimeoutError) as error:  # noqa: PERF203 - a loop of attempts
+                pause = next(pauses, None)
+                if pause is None:
+                    raise QueueUnavailableError(str(error)) from error
+                time.sleep(pause)
+
+    def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
+        send: Callable[..., Raw] = self._redis.execute_command
+        try:
+            return send("EVALSHA", sha, *args)
+        except NoScriptError:
+            return send("EVAL", self._scripts[script].source, *args)
+
+    def wait_bell(self, timeout_s: float) -> bool:
+        """Wait until a task may be there (True) or the time is over. May ring for nothing."""
+        return self._redis.blpop([self.keys.bell], timeout=_block(timeout_s)) is not None
+
+    def wait_inbox(self, worker: str, timeout_s: float) -> str | None:
+        """The next message for a worker (``cancel <index>``), or None."""
+        message = self._redis.blpop([self.keys.inbox(worker)], timeout=_block(timeout_s))
+        return text(message[1]) if message else None
+
+    def ping(self) -> None:
+        """Raise QueueUnavailableError unless Redis answers."""
+        try:
+            self._redis.ping()
+        except RedisTimeoutError as error:
+            raise QueueUnavailableError(str(error)) from error
+
+    def info(self) -> dict[str, Any]:
+        """Redis's INFO."""
+        return dict(self._redis.info())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+
+
+class AsyncQueue(_Base):
+    """The queue for one event loop."""
+
+    def __init__(
+        self, url: str, *, service: str = "easel", clock: Clock | None = None, max_connections: int = 64
+    ) -> None:
+        super().__init__(service, clock)
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=SOCKET_TIMEOUT_S,  # how long a call waits for a free connection
+            retry=AsyncRetry(NoBackoff(), 0),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+        )
+        self._redis = redis.asyncio.Redis.from_pool(pool)
+
+    async def run(self, call: Call[T]) -> T:
+        """Send a call and read its answer."""
+        sha, args = self._command(call)
+        pauses = self._pauses(call)
+        while True:
+            try:
+                return call.read(await self._send(call.script, sha, args))
+            except (RedisConnectionError, RedisTimeoutError) as error:  # noqa: PERF203 - a loop of attempts
+                pause = next(pauses, None)
+                if pause is None:
+                    raise QueueUnavailableError(str(error)) from error
+                await asyncio.sleep(pause)
+
+    async def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
+        send: Callable[..., Awaitable[Raw]] = self._redis.execute_command
+        try:
+            return await send("EVALSHA", sha, *args)
+        except NoScriptError:
+            return await send("EVAL", self._scripts[script].source, *args)
+
+    def pubsub(self) -> redis.asyncio.client.PubSub:
+        """A subscription of this service's Redis; `EventHub` is its only user."""
+        return self._redis.pubsub(ignore_subscribe_messages=False)
+
+    async def ping(self) -> None:
+        """Raise QueueUnavailableError unless Redis answers."""
+        try:
+            await self._redis.ping()
+        except RedisTimeoutError as error:
+            raise QueueUnavailableError(str(error)) from error
+
+    async def info(self) -> dict[str, Any]:
+        """Redis's INFO."""
+        return dict(await self._redis.info())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+
+def _block(timeout_s: float) -> float:
+    # 0 would block for ever, and the socket's time-out would turn a longer wait into an error.
+    return min(max(timeout_s, 0.01), SOCKET_TIMEOUT_S / 2)

@@ -1,0 +1,64 @@
+"""Every error the queue raises.
+
+    QueueError
+    ├── QueueFullError        put: the input queue is at its limit; nothing was stored. Retry later.
+    ├── SinkFullError         put with a direct reply while nobody drains the sink. Retry later.
+    ├── LeaseLostError        start/extend/progress/finish/fail/release: the caller no longer holds the task.
+    │                         Stop working on it and drop the result; somebody else has it.
+    ├── TaskCancelledError    start: the task was cancelled while it was prefetched. Drop it.
+    ├── DuplicateWatcherError join: a live watcher has this group and uid. Refuse the new one.
+    ├── WatcherFencedError    deliver: another connection took this uid over. Close the socket.
+    └── ScriptMismatchError   start-up: a script and its caller disagree on the number of keys. A bug.
+
+Scripts answer small negative integers; `raise_for` is the one place that gives them a type.
+"""
+
+from __future__ import annotations
+
+
+class QueueError(Exception):
+    """Base of everything the queue raises on purpose."""
+
+
+class QueueFullError(QueueError):
+    """The input queue holds as many tasks as it may. Nothing was stored; the client should retry later."""
+
+
+class SinkFullError(QueueError):
+    """The sink holds as many results as it may: no worker takes tasks until somebody commits."""
+
+
+class LeaseLostError(QueueError):
+    """The lease's token is not the task's current one: it expired, or the task is gone."""
+
+
+class TaskCancelledError(QueueError):
+    """The task was cancelled before it was started."""
+
+
+class DuplicateWatcherError(QueueError):
+    """A live watcher already uses this group and uid."""
+
+
+class WatcherFencedError(QueueError):
+    """Another connection has taken over this group and uid."""
+
+
+class ScriptMismatchError(QueueError):
+    """A Lua file's KEYS count and the caller's keys differ."""
+
+
+_BY_CODE: dict[int, type[QueueError]] = {
+    -1: LeaseLostError,
+    -2: QueueFullError,
+    -3: SinkFullError,
+    -4: TaskCancelledError,
+    -5: DuplicateWatcherError,
+    -6: WatcherFencedError,
+}
+
+
+def raise_for(code: int, what: str) -> None:
+    """Raise the typed error for a script's negative answer; do nothing for any other number."""
+    if code < 0:
+        raise _BY_CODE.get(code, QueueError)(what)

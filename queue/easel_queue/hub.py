@@ -1,0 +1,156 @@
+"""One subscription per gateway process that wakes whoever waits for something to change.
+
+What arrives is a hint. The order that loses nothing: register, read the state with a call, then wait, then
+read again. After a reconnect everybody is woken, because messages may have been missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from easel_queue.client import AsyncQueue
+
+logger = logging.getLogger("easel.queue.hub")
+
+RECONNECT_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Pauses between attempts to subscribe again; the last one repeats."""
+
+IDLE_S = 15.0
+"""Without a message for this long the connection is tested, so that a silent death is noticed."""
+
+
+class Signal:
+    """Set when a queue changed; `wait` clears it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """True if the queue changed since the last wait (or does within `timeout_s`)."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        except asyncio.TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class TaskEvents:
+    """What happens to one task, newest last. Keeps 100: a reader that slow has the newest state anyway."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=100)
+
+    def add(self, event: dict[str, Any]) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(event)
+
+    async def next(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next event, or None when nothing happened in time. ``{"s": "resync"}`` means: look again."""
+        try:
+            return await asyncio.wait_for(self._queue.get(), timeout_s)
+        except asyncio.TimeoutError:
+            return None
+
+
+class EventHub:
+    """Listens to a service's events and passes them on inside this process."""
+
+    def __init__(self, queue: AsyncQueue) -> None:
+        self._queue = queue
+        self._signals: defaultdict[str, set[Signal]] = defaultdict(set)
+        self._tasks: defaultdict[str, set[TaskEvents]] = defaultdict(set)
+        self._runner: asyncio.Task[None] | None = None
+        self._subscribed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to listen. Returns at once; until Redis answers, waiters live on their time-outs."""
+        self._runner = asyncio.create_task(self._run(), name="easel-event-hub")
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner:
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+
+    async def ready(self, timeout_s: float = 10.0) -> None:
+        """Wait until the subscription stands. Raises asyncio.TimeoutError."""
+        await asyncio.wait_for(self._subscribed.wait(), timeout_s)
+
+    @contextlib.contextmanager
+    def on_queue(self, queue: str) -> Iterator[Signal]:
+        """A signal that is set whenever `queue` (`in`, `sink`, `rear`) got an item or a window got room."""
+        signal = Signal()
+        self._signals[queue].add(signal)
+        try:
+            yield signal
+        finally:
+            self._signals[queue].discard(signal)
+
+    @contextlib.contextmanager
+    def on_task(self, request_id: str) -> Iterator[TaskEvents]:
+        """The events of one task: ``{"r": id, "s": state or "progress", "p": snapshot}``."""
+        events = TaskEvents()
+        self._tasks[request_id].add(events)
+        try:
+            yield events
+        finally:
+            self._tasks[request_id].discard(events)
+            if not self._tasks[request_id]:
+                del self._tasks[request_id]
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                async with self._queue.pubsub() as pubsub:
+                    await pubsub.subscribe(self._queue.keys.events)
+                    if attempt:
+                        logger.info("listening to Redis again")
+                    attempt = 0
+                    await self._listen(pubsub)
+            except (RedisError, OSError) as error:  # noqa: PERF203 - a loop of attempts
+                self._subscribed.clear()
+                if attempt == 0:
+                    logger.warning("lost Redis (%s); trying again until it is back", error)
+                await asyncio.sleep(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
+                attempt += 1
+
+    async def _listen(self, pubsub: Any) -> None:
+        while True:
+            message = await pubsub.get_message(timeout=IDLE_S)
+            if message is None:
+                await pubsub.ping()
+            elif message["type"] == "subscribe":
+                self._subscribed.set()
+                self._resync()
+            elif message["type"] == "message":
+                self._dispatch(json.loads(message["data"]))
+
+    def _dispatch(self, event: dict[str, Any]) -> None:
+        queue, request_id = event.get("q"), event.get("r")
+        for signal in self._signals.get(str(queue), ()):
+            signal.set()
+        for waiting in self._tasks.get(str(request_id), ()):
+            waiting.add(event)
+
+    def _resync(self) -> None:
+        for signals in self._signals.values():
+            for signal in signals:
+                signal.set()
+        for waiters in self._tasks.values():
+            for waiting in waiters:
+                waiting.add({"s": "resync"})

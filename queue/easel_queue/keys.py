@@ -1,0 +1,107 @@
+"""All Redis keys of a service, and what each one stores.
+
+Every key starts with ``easel:{<service>}``; the braces are a Redis Cluster hash tag, so the whole
+service lives in one slot and a script may touch all of it.
+
+Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
+
+    …:<q>:seq               string  last index given out (the rear keeps the input's indexes)
+    …:<q>:entries           zset    index -> index; what is stored, in order of arrival
+    …:<q>:rid               hash    request id -> index
+    …:<q>:prio              zset    index -> order minus index; only items whose priority is not 0
+    …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms)
+                                    input only: state, dlv, token, worker, reply, progress, cancel, errors
+    …:<q>:groups            zset    consumer group -> ms at which somebody of it was last here
+    …:<q>:watchers          zset    "<gid> <uid>" -> ms at which the watcher counts as gone, or is forgotten
+    …:<q>:g:<gid>:todo      zset    index -> order; not yet delivered to this group
+    …:<q>:g:<gid>:pend      hash    index -> uid; delivered, not committed
+    …:<q>:g:<gid>:w:<uid>   zset    index -> index; the same seen from one watcher
+    …:<q>:g:<gid>:c         hash    uid -> JSON record of the watcher (connection, window, start, …)
+
+Input queue only::
+
+    …:in:waiting            zset    index -> order (priority, then index); ZRANK is the position
+    …:in:leases             zset    index -> ms at which the lease ends; reserved and running tasks
+    …:in:token              string  last lease token given out
+    …:in:bell               list    one element wakes one idle worker (BLPOP)
+
+Per service::
+
+    …:reply:<rid>           hash    result of a task whose caller waits (data, tags); expires
+    …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
+    …:inbox:<worker>        list    "cancel <index>" messages for one worker; expires
+    …:workers               zset    worker id -> ms of its last heartbeat
+    …:worker:<id>           string  JSON heartbeat; expires
+    …:events                channel what changed, as JSON: {"q": queue} and/or {"r": rid, "s": state, …}
+
+Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
+score, ``index - priority * 2**43``. Priorities are clamped to -511..511, so the score stays within the
+53 bits that a double holds exactly, and leaves room for 8.8e12 indexes. An item of priority 0 scores its
+index, so a new group's list is one ZUNIONSTORE of `entries` and `prio`.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+INPUT = "in"
+SINK = "sink"
+REAR = "rear"
+
+PRIORITY_MIN = -511
+PRIORITY_MAX = 511
+
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
+
+
+class Keys:
+    """Builds every key of one service.
+
+    Raises:
+        ValueError: the service name has characters that a URL path or a hash tag could not carry.
+    """
+
+    def __init__(self, service: str) -> None:
+        if not _SERVICE.match(service):
+            raise ValueError(
+                f"service {service!r}: use 1 to 100 letters, digits, '_', '-' or '.', "
+                "starting with a letter or digit"
+            )
+        self.service = service
+        self.root = f"easel:{{{service}}}"
+        self.events = f"{self.root}:events"
+        self.workers = f"{self.root}:workers"
+        self.waiting = self.of(INPUT, "waiting")
+        self.leases = self.of(INPUT, "leases")
+        self.token = self.of(INPUT, "token")
+        self.bell = self.of(INPUT, "bell")
+
+    def of(self, queue: str, name: str) -> str:
+        """Key ``name`` of ``queue``, for example ``of("sink", "entries")``."""
+        return f"{self.root}:{queue}:{name}"
+
+    def seq(self, queue: str) -> str:
+        """Index counter; the rear shares the input's so that a dead letter keeps its index."""
+        return self.of(INPUT if queue == REAR else queue, "seq")
+
+    def inbox(self, worker: str) -> str:
+        """List of messages for one worker."""
+        return f"{self.root}:inbox:{worker}"
+
+    def worker(self, worker: str) -> str:
+        """Heartbeat of one worker."""
+        return f"{self.root}:worker:{worker}"
+
+    def reply(self, request_id: str) -> str:
+        """Result kept for a caller that waits."""
+        return f"{self.root}:reply:{request_id}"
+
+    def done(self, request_id: str) -> str:
+        """How a task ended."""
+        return f"{self.root}:done:{request_id}"
+
+
+def safe(name: str) -> str:
+    """A group or watcher id as a key part: percent-encoded, so that no id can spell another's key."""
+    return quote(name, safe="")

@@ -1,0 +1,190 @@
+"""What the queue's calls take and answer: plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Reply(str, Enum):
+    """Where a task's result goes."""
+
+    SINK = "sink"
+    """To the sink queue, for whoever watches it."""
+    DIRECT = "direct"
+    """To a short-lived reply that the waiting caller picks up; the sink never sees it."""
+
+
+class State(str, Enum):
+    """Where a task is in its life; `docs/queue.md` draws the transitions."""
+
+    WAITING = "waiting"
+    RESERVED = "reserved"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Answer to a put."""
+
+    index: int
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored item, as get and watch return it. `tags` always has ``requestId``."""
+
+    index: int
+    request_id: str
+    tags: dict[str, str]
+    data: bytes
+    priority: int = 0
+    enqueued_ms: int = 0
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A leased task. Every later call about it shows `token`; a stale token changes nothing."""
+
+    index: int
+    request_id: str
+    token: int
+    tags: dict[str, str]
+    meta: dict[str, str]
+    data: bytes
+    priority: int
+    enqueued_ms: int
+    deliveries: int
+    """Deliveries counted so far, this one not included until it is started."""
+    lease_until_ms: int
+    reply: Reply = Reply.SINK
+    cancelled: bool = False
+    """Only from reap: the task was being cancelled when its worker vanished."""
+    last_error: str = ""
+    """Only from reap: why the last delivery ended."""
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """Answer to extend and progress."""
+
+    lease_until_ms: int
+    cancelled: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Answer to finish. `sink_index` is 0 when the result went to a waiting caller or was empty."""
+
+    sink_index: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Answer to fail: the task waits for another delivery, or it is dead."""
+
+    dead: bool
+    deliveries: int
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """Answer to reap. `exhausted` tasks are leased to the reaper, who must bury or finish them."""
+
+    requeued: int
+    exhausted: tuple[Task, ...]
+
+
+class CancelOutcome(str, Enum):
+    """Answer to cancel."""
+
+    CANCELLED = "cancelled"
+    """It was waiting (or prefetched) and is gone; its cancelled result was delivered."""
+    STOPPING = "stopping"
+    """It runs; its worker was told and stops at the next step."""
+    UNKNOWN = "unknown"
+    """No such task is stored: it ended or never was."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where one task is. `ahead` counts the tasks that will be served before it (0 unless waiting)."""
+
+    request_id: str
+    index: int
+    state: State
+    ahead: int = 0
+    deliveries: int = 0
+    worker: str = ""
+    progress: dict[str, object] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    sink_index: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """EAS search: is this index being processed, and how many items are ahead of it."""
+
+    consumer_id: str
+    pending: bool
+    ahead: int
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One consumer line of attributes."""
+
+    group: str
+    uid: str
+    start: int
+    pending: int
+    state: str
+    idle_ms: int
+    window: int
+    auto_commit: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group line of attributes. `todo` counts items not yet delivered to it."""
+
+    name: str
+    todo: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only."""
+
+    length: int
+    first: int
+    last: int
+    waiting: int = 0
+    leased: int = 0
+    groups: tuple[Group, ...] = ()
+    watchers: tuple[Watcher, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Answer to get: what matched, and where to go on (0: the whole queue was looked at)."""
+
+    entries: tuple[Entry, ...]
+    next_index: int = 0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker's last heartbeat."""
+
+    id: str
+    seen_ms: int
+    info: dict[str, object]

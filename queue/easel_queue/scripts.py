@@ -1,0 +1,75 @@
+"""Finds, assembles and checks the Lua scripts.
+
+One file per transition, named ``verb_noun-<KEYS>.lua`` where KEYS is the number of keys it takes. A line
+``-- @include <name>`` is replaced by ``scripts/includes/<name>.lua``: Redis has no `require`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from easel_queue.errors import ScriptMismatchError
+
+_NAME = re.compile(r"(?P<name>[a-z_]+)-(?P<keys>\d+)\.lua\Z")
+_INCLUDE = re.compile(r"^-- @include (?P<name>[a-z_]+)$", re.MULTILINE)
+_KEY = re.compile(r"\bKEYS\[(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Script:
+    """One script: its source with includes in place, the SHA-1 Redis knows it by, and its KEYS count."""
+
+    name: str
+    source: str
+    sha: str
+    keys: int
+
+    def check(self, keys: int) -> None:
+        """Raise ScriptMismatchError unless the caller brings as many keys as the file name says."""
+        if keys != self.keys:
+            raise ScriptMismatchError(
+                f"{self.name}-{self.keys}.lua takes {self.keys} keys, the caller has {keys}"
+            )
+
+
+def assemble(name: str, keys: int, text: str, includes: dict[str, str]) -> Script:
+    """Put the includes in place and check that the source uses no key beyond KEYS[keys]."""
+
+    def included(match: re.Match[str]) -> str:
+        try:
+            return includes[match["name"]]
+        except KeyError:
+            raise ScriptMismatchError(
+                f"{name}-{keys}.lua includes {match['name']!r}, which does not exist"
+            ) from None
+
+    source = _INCLUDE.sub(included, text)
+    beyond = [number for number in map(int, _KEY.findall(source)) if not 1 <= number <= keys]
+    if beyond:
+        raise ScriptMismatchError(f"{name}-{keys}.lua uses KEYS {beyond}, its name says 1 to {keys}")
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha, keys)
+
+
+@lru_cache(maxsize=1)
+def load_scripts() -> dict[str, Script]:
+    """All scripts of the package by name. Raises ScriptMismatchError when one contradicts its file name."""
+    folder = files("easel_queue") / "scripts"
+    includes = {
+        item.name.removesuffix(".lua"): item.read_text(encoding="utf-8")
+        for item in (folder / "includes").iterdir()
+    }
+    scripts: dict[str, Script] = {}
+    for item in folder.iterdir():
+        if not item.name.endswith(".lua"):
+            continue
+        match = _NAME.match(item.name)
+        if match is None:
+            raise ScriptMismatchError(f"{item.name}: a script is named verb_noun-<KEYS>.lua")
+        text = item.read_text(encoding="utf-8")
+        scripts[match["name"]] = assemble(match["name"], int(match["keys"]), text, includes)
+    return scripts

@@ -1,0 +1,52 @@
+-- Hand the next items of a group to one watcher and mark them pending.
+-- Guarantees: never more than `window` uncommitted items per watcher; an item is pending with one watcher of
+-- the group; only the uid's current connection gets any. Also tells that the watcher lives.
+-- An auto-committing watcher has no window: its items are committed once they are on the wire.
+-- KEYS  1 <q>:watchers  2 <q>:g:<gid>:todo  3 <q>:g:<gid>:pend  4 <q>:g:<gid>:w:<uid>  5 <q>:g:<gid>:c  6 <q>:groups
+-- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit
+-- Returns {index, rid, tags, data, prio, at, meta, index, ...}, or FENCED.
+-- @include base
+-- @include stream_filter
+local queue, gid, uid = ARGV[3], ARGV[4], ARGV[5]
+local LOOKED_AT = 1000 -- items below the start or outside the filter are stepped over, this many at most
+
+local seen = redis.call('HGET', KEYS[5], uid)
+local record = seen and cjson.decode(seen)
+if not record or record.connection ~= ARGV[6] then
+  return FENCED
+end
+redis.call('ZADD', KEYS[1], whole(now + record.ttl), gid .. ' ' .. uid)
+redis.call('ZADD', KEYS[6], whole(now), gid)
+
+local room = tonumber(ARGV[7])
+if not record.auto_commit then
+  room = math.min(room, record.window - redis.call('ZCARD', KEYS[4]))
+end
+local reply, taken, position = {}, 0, 0
+local wanted = filter_of(record.tags)
+while taken < room and position < LOOKED_AT do
+  local members = redis.call('ZRANGE', KEYS[2], position, position + room - taken - 1)
+  if #members == 0 then
+    break
+  end
+  for _, member in ipairs(members) do
+    local fits = tonumber(member) >= record.start
+    local f = fits and redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta')
+    if fits and f[1] and matches(f[2], wanted) then
+      taken = taken + 1
+      redis.call('ZREM', KEYS[2], member)
+      redis.call('HSET', KEYS[3], member, uid)
+      redis.call('ZADD', KEYS[4], member, member)
+      if record.index_only then
+        f[3] = ''
+      end
+      reply[#reply + 1] = member
+      for field = 1, 6 do
+        reply[#reply + 1] = f[field]
+      end
+    else
+      position = position + 1
+    end
+  end
+end
+return reply

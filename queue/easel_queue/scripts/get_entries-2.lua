@@ -1,0 +1,53 @@
+-- Read items in order of their index, optionally removing them.
+-- At most 1000 items are looked at in one call; the caller goes on from the returned index.
+-- Removing leaves leased tasks of the input queue alone: a worker has them.
+-- KEYS  1 <q>:entries  2 <q>:rid
+-- ARGV  1 root  2 now  3 queue  4 start (inclusive; -1: the newest only)  5 limit  6 request id or ''
+--       7 tag filter (JSON)  8 1 to remove
+-- Returns {next index or 0, index, rid, tags, data, prio, at, meta, index, ...}.
+-- @include base
+-- @include entry
+-- @include stream_filter
+-- @include stream
+local queue, start, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local wanted, remove = filter_of(ARGV[7]), ARGV[8] == '1'
+local LOOKED_AT = 1000
+
+local members
+if ARGV[6] ~= '' then
+  local member = redis.call('HGET', KEYS[2], ARGV[6])
+  members = (member and tonumber(member) >= start) and { member } or {}
+elseif start == -1 then
+  members = redis.call('ZRANGE', KEYS[1], -1, -1)
+else
+  members = redis.call('ZRANGEBYSCORE', KEYS[1], whole(start), '+inf', 'LIMIT', 0, LOOKED_AT)
+end
+
+local reply, found, last = { 0 }, 0, nil
+for _, member in ipairs(members) do
+  if found == limit then
+    break
+  end
+  last = member
+  local f = redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta', 'state')
+  local leased = f[7] and f[7] ~= 'waiting'
+  if f[1] and matches(f[2], wanted) and not (remove and leased) then
+    found = found + 1
+    reply[#reply + 1] = member
+    for field = 1, 6 do
+      reply[#reply + 1] = f[field]
+    end
+  end
+end
+if #members == LOOKED_AT and last then
+  reply[1] = tonumber(last) + 1
+end
+if remove then
+  for position = 2, #reply, 7 do
+    drop(queue, reply[position])
+  end
+  if found > 0 then
+    say({ q = queue })
+  end
+end
+return reply

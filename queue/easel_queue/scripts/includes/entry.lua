@@ -1,0 +1,51 @@
+-- Storing and removing one item of any queue. Needs base.
+local PRIORITY_STEP = 8796093022208 -- 2^43
+
+local function order(priority, index)
+  return whole(index - priority * PRIORITY_STEP)
+end
+
+-- Store an item and hand it to every consumer group of the queue. `fields` is a flat list for HSET.
+local function store_entry(queue, index, rid, priority, fields)
+  redis.call('HSET', key(queue, 'e:' .. whole(index)), 'rid', rid, 'prio', priority, 'at', whole(now), unpack(fields))
+  redis.call('ZADD', key(queue, 'entries'), whole(index), whole(index))
+  redis.call('HSET', key(queue, 'rid'), rid, whole(index))
+  if priority ~= 0 then
+    redis.call('ZADD', key(queue, 'prio'), order(priority, 0), whole(index))
+  end
+  for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
+    redis.call('ZADD', key(queue, 'g:' .. gid .. ':todo'), order(priority, index), whole(index))
+  end
+end
+
+-- Take an item away from a group, whether delivered or not. Returns true if a watcher had it.
+local function forget_in_group(queue, gid, member)
+  local group = key(queue, 'g:' .. gid)
+  redis.call('ZREM', group .. ':todo', member)
+  local uid = redis.call('HGET', group .. ':pend', member)
+  if not uid then
+    return false
+  end
+  redis.call('HDEL', group .. ':pend', member)
+  redis.call('ZREM', group .. ':w:' .. uid, member)
+  return true
+end
+
+-- Remove an item from a queue for everybody. On the input queue this also ends its lease.
+local function remove_entry(queue, member)
+  local name = key(queue, 'e:' .. member)
+  local rid = redis.call('HGET', name, 'rid')
+  if rid and redis.call('HGET', key(queue, 'rid'), rid) == member then
+    redis.call('HDEL', key(queue, 'rid'), rid)
+  end
+  redis.call('DEL', name)
+  redis.call('ZREM', key(queue, 'prio'), member)
+  if queue == 'in' then
+    redis.call('ZREM', key(queue, 'waiting'), member)
+    redis.call('ZREM', key(queue, 'leases'), member)
+  end
+  for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
+    forget_in_group(queue, gid, member)
+  end
+  return redis.call('ZREM', key(queue, 'entries'), member)
+end

@@ -1,0 +1,49 @@
+-- What every queue can do for its consumers. Needs base and entry.
+
+-- A task that a client removes while a worker has it: the worker is told to stop, a waiting caller is told too.
+local function disturb_task(member)
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'state', 'worker', 'rid')
+  if f[1] == 'running' then
+    local inbox = root .. ':inbox:' .. f[2]
+    redis.call('RPUSH', inbox, 'cancel ' .. member)
+    redis.call('PEXPIRE', inbox, 60000)
+  end
+  say({ q = 'in', r = f[3], s = 'deleted' })
+end
+
+local function drop(queue, member)
+  if queue == 'in' then
+    disturb_task(member)
+  end
+  return remove_entry(queue, member)
+end
+
+-- True if some group still has to commit this item.
+local function held(queue, member)
+  for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
+    local group = key(queue, 'g:' .. gid)
+    if redis.call('ZSCORE', group .. ':todo', member) or redis.call('HEXISTS', group .. ':pend', member) == 1 then
+      return true
+    end
+  end
+  return false
+end
+
+-- A watcher goes: what it had and did not commit returns to its group, to its old place.
+local function give_back(queue, gid, uid)
+  local group = key(queue, 'g:' .. gid)
+  local mine = group .. ':w:' .. uid
+  local members = redis.call('ZRANGE', mine, 0, -1)
+  for _, member in ipairs(members) do
+    redis.call('HDEL', group .. ':pend', member)
+    local priority = redis.call('HGET', key(queue, 'e:' .. member), 'prio')
+    if priority then
+      redis.call('ZADD', group .. ':todo', order(tonumber(priority), tonumber(member)), member)
+    end
+  end
+  redis.call('DEL', mine)
+  if #members > 0 then
+    say({ q = queue })
+  end
+  return #members
+end

@@ -1,0 +1,84 @@
+-- Moving tasks of the input queue. Needs base and entry.
+local BELL_LENGTH = 64 -- more idle workers than this find their task by polling
+
+local function ring()
+  redis.call('LPUSH', key('in', 'bell'), 1)
+  redis.call('LTRIM', key('in', 'bell'), 0, BELL_LENGTH - 1)
+end
+
+-- True if `token` is the task's current lease.
+local function holds(member, token)
+  return redis.call('HGET', key('in', 'e:' .. member), 'token') == token
+end
+
+-- What a worker needs to know of a task, for the reply of reserve and reap.
+local function describe(member, token, lease_until)
+  local name = key('in', 'e:' .. member)
+  local f = redis.call('HMGET', name, 'rid', 'tags', 'meta', 'data', 'prio', 'at', 'dlv', 'reply', 'cancel', 'errors')
+  return { member, token, whole(lease_until), f[1], f[2], f[3], f[4], f[5], f[6], f[7] or '0', f[8], f[9] or '', f[10] or '' }
+end
+
+-- Lease a task. Tokens only grow, so a later lease always fences an earlier one.
+local function lease(member, state, worker, lease_ms)
+  local token = redis.call('INCR', key('in', 'token'))
+  redis.call('HSET', key('in', 'e:' .. member), 'state', state, 'token', token, 'worker', worker)
+  redis.call('ZADD', key('in', 'leases'), whole(now + lease_ms), member)
+  return token
+end
+
+-- Remember one failed delivery with the task; the last 20 are kept.
+local function note_error(member, text)
+  local name = key('in', 'e:' .. member)
+  local seen = redis.call('HGET', name, 'errors')
+  local list = seen and cjson.decode(seen) or {}
+  local f = redis.call('HMGET', name, 'dlv', 'worker')
+  list[#list + 1] = 'delivery ' .. (f[1] or '0') .. ' on ' .. (f[2] or '?') .. ': ' .. text
+  while #list > 20 do
+    table.remove(list, 1)
+  end
+  redis.call('HSET', name, 'errors', cjson.encode(list))
+end
+
+-- Back to its old place in the line.
+local function requeue(member)
+  local name = key('in', 'e:' .. member)
+  local f = redis.call('HMGET', name, 'prio', 'rid')
+  redis.call('HDEL', name, 'token', 'worker', 'progress')
+  redis.call('HSET', name, 'state', 'waiting')
+  redis.call('ZREM', key('in', 'leases'), member)
+  redis.call('ZADD', key('in', 'waiting'), order(tonumber(f[1]), tonumber(member)), member)
+  ring()
+  say({ r = f[2], s = 'waiting' })
+end
+
+-- A task ends: remove it, deliver its result, remember how it ended, tell whoever waits.
+-- An empty result is not delivered to the sink (a container that answers nothing has nothing to say).
+-- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
+local function conclude(member, state, token, data, tags)
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'prio')
+  local rid = f[1]
+  remove_entry('in', member)
+  local sink = 0
+  if f[2] == 'direct' then
+    local reply = root .. ':reply:' .. rid
+    redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now))
+    redis.call('PEXPIRE', reply, 600000) -- 10 minutes for a caller that is still there
+  elseif data ~= '' then
+    sink = redis.call('INCR', key('sink', 'seq'))
+    store_entry('sink', sink, rid, 0, { 'data', data, 'tags', tags, 'meta', '{}' })
+  end
+  local done = root .. ':done:' .. rid
+  redis.call('HSET', done, 'index', member, 'state', state, 'token', token, 'sink', sink)
+  redis.call('PEXPIRE', done, 3600000) -- an hour: long enough to repeat a call or ask how it went
+  say({ q = sink > 0 and 'sink' or nil, r = rid, s = state })
+  return sink
+end
+
+-- A caller without the lease: was it this lease that ended the task? Then the call is a repetition.
+local function ended_by(rid, token)
+  local f = redis.call('HMGET', root .. ':done:' .. rid, 'token', 'sink', 'state')
+  if f[1] == token then
+    return tonumber(f[2]), f[3]
+  end
+  return nil, f[3]
+end

@@ -1,0 +1,106 @@
+"""Shared by all tests: one real Redis per session, one service name per test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+import redis
+
+from easel_queue import embedded
+
+# What a developer has set for their own Easel must not reach the tests.
+for _name in [name for name in os.environ if name.startswith("EASEL_")]:
+    del os.environ[_name]
+
+_numbers = count(1)
+
+
+@dataclass
+class RedisServer:
+    """A private Redis that a test may kill and start again; it comes back with its data."""
+
+    data_dir: Path
+    port: int
+    password: str
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return embedded.url(port=self.port, password=self.password)
+
+    def start(self) -> None:
+        """Start it and wait until it answers. A missing server program is an error, never a skip."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        program = embedded.find_server()
+        log = (self.data_dir / "server.log").open("ab")
+        self.process = subprocess.Popen(program.command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        assert self.process.stdin is not None
+        text = embedded.configuration(port=self.port, password=self.password, data_dir=self.data_dir)
+        self.process.stdin.write(text.encode())
+        self.process.stdin.close()
+        deadline = time.monotonic() + 30
+        with redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:  # noqa: PERF203 - a loop of attempts
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        raise RuntimeError((self.data_dir / "server.log").read_text()) from None
+                    time.sleep(0.02)  # polling a server that has no other way to say that it is up
+
+    def kill(self) -> None:
+        """`kill -9`, as the out-of-memory killer would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The session's Redis. Tests must not stop it; one that wants to takes `own_redis`."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), embedded.free_port(), embedded.new_password())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of the session's Redis."""
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be killed and started again."""
+    server = RedisServer(tmp_path / "redis", embedded.free_port(), embedded.new_password())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def service() -> str:
+    """A service name that no other test uses."""
+    return f"test{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter of this environment, for starting our own programs."""
+    return sys.executable
