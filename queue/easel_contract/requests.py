@@ -131,7 +131,7 @@ class Txt2ImgRequest(BaseModel):
 
     @property
     def checkpoint(self) -> str | None:
-        """The checkpoint asked for; the cloud's key wins over `override_settings`. None is the default one."""
+        """The checkpoint asked for; the cloud's key wins over `override_settings`. None: the default."""
         override = self.override_settings.get("sd_model_checkpoint")
         return self.options.sd_model_checkpoint or (str(override) if override else None)
 

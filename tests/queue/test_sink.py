@@ -20,7 +20,7 @@ class Watch:
 
     def join(self) -> Watch:
         self.queue.run(
-            self.queue.sink.join(group=self.group, uid=self.uid, connection=self.connection, **self.how)  # type: ignore[arg-type]  # test keywords
+            self.queue.sink.join(group=self.group, uid=self.uid, connection=self.connection, **self.how)
         )
         return self
 
@@ -196,7 +196,7 @@ def test_get_by_index_tags_and_request_id(sink: Queue) -> None:
     fill(sink, 2, kind="b")
 
     def get(**how: object) -> list[int]:
-        return [entry.index for entry in sink.run(sink.sink.get(**how)).entries]  # type: ignore[arg-type]  # test keywords
+        return [entry.index for entry in sink.run(sink.sink.get(**how)).entries]
 
     assert get() == [1]
     assert get(start=2, limit=10) == [2, 3, 4]
