@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusion-webui/data")
+"""Where the cloud's images mount storage; requests written for it name these in `save_dir`."""
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest accepted values. Sides are pixels."""
+    """Largest accepted values, sides in pixels; and where `save_dir` may lead."""
 
     max_side: int = 2048
     max_pixels: int = 2048 * 2048
@@ -15,6 +18,7 @@ class Limits:
     max_batch_size: int = 8
     max_n_iter: int = 16
     max_prompt_chars: int = 20_000
+    mount_paths: tuple[str, ...] = DEFAULT_MOUNTS
 
 
 MIN_SIDE = 8

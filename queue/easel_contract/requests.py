@@ -22,6 +22,7 @@ from pydantic import (
 from easel_contract.errors import ContractError
 from easel_contract.limits import MIN_SIDE, Limits
 from easel_contract.samplers import SamplerChoice, resolve
+from easel_contract.savedir import resolve_save_dir
 
 SEED_MAX = 2**63 - 1
 
@@ -170,7 +171,10 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
         raise from_validation(error) from None
     check_limits(request, limits)
     _check_supported(request)
-    _ = request.options, request.choice, request.clip_skip
+    _ = request.choice, request.clip_skip
+    save_dir = request.options.save_dir
+    if save_dir is not None:
+        resolve_save_dir(save_dir, limits.mount_paths)
     return request
 
 

@@ -10,13 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from easel_contract.limits import Limits
+from easel_contract.limits import DEFAULT_MOUNTS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
-
-DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusion-webui/data")
-"""Where the cloud's images mount storage; requests written for it name these in `save_dir`."""
-
 
 class CommonSettings(BaseSettings):
     """What gateway, worker and `easel up` agree on."""
@@ -125,6 +121,7 @@ class CommonSettings(BaseSettings):
             max_steps=self.max_steps,
             max_batch_size=self.max_batch_size,
             max_n_iter=self.max_n_iter,
+            mount_paths=self.mount_paths,
         )
 
 

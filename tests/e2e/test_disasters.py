@@ -1,0 +1,82 @@
+"""`kill -9` of real processes: exactly one result, nothing accepted lost, nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .running import body_of, running
+
+SMALL = {"prompt": "x", "steps": 2, "width": 64, "height": 64}
+LONG = {"prompt": "x", "steps": 150, "width": 256, "height": 256}
+
+
+def test_a_killed_workers_task_is_delivered_again(tmp_path: Path) -> None:
+    with running(tmp_path, EASEL_MAX_DELIVERY="2", EASEL_LEASE_S="2") as easel:
+        request_id = easel.submit("long", **LONG)
+        behind = easel.submit("behind", **SMALL)
+        easel.wait_until_rendering(request_id)
+        easel.kill("worker-1")
+        assert "SIGKILL" in easel.wait_for_line(r"worker-1"), "the supervisor says why it restarts it"
+        items = {item["tags"]["task_id"]: item for item in easel.sink(2)}
+        assert set(items) == {"long", "behind"}
+        assert all("lastCode" not in item["tags"] for item in items.values())
+        assert easel.http.get(f"/easel/v1/tasks/{behind}").json()["status"] == "done"
+        assert easel.attributes("sink")["stream.length"] == "0", "one result each, no second"
+        assert easel.attributes("in")["stream.length"] == "0"
+        assert easel.attributes("rear")["stream.length"] == "0"
+
+
+def test_at_max_delivery_a_killed_workers_task_is_a_dead_letter(tmp_path: Path) -> None:
+    with running(tmp_path, EASEL_MAX_DELIVERY="1", EASEL_LEASE_S="2") as easel:
+        request_id = easel.submit("long", **LONG, alwayson_scripts={"id_task": "77"})
+        easel.wait_until_rendering(request_id)
+        easel.kill("worker-1")
+        (item,) = easel.sink(1)
+        assert item["tags"] == {"task_id": "long", "requestId": request_id, "lastCode": "500"}
+        answer = body_of(item)
+        assert answer["parameters"]["status"] == 500
+        assert "worker" in answer["parameters"]["error_msg"]
+        assert easel.attributes("rear")["stream.length"] == "1"
+        dead = easel.http.get(
+            f"/api/predict/{easel.service}",
+            params={"_auto_delete_": "false", "_raw_": "false"},
+            headers={"X-EAS-QueueService-Access-Rear": "true"},
+        ).json()
+        assert [entry["tags"]["requestId"] for entry in dead] == [request_id]
+        assert body_of(dead[0])["steps"] == 150, "the dead letter is the request itself"
+        assert easel.attributes("sink")["stream.length"] == "0"
+        easel.submit("after", **SMALL)
+        (after,) = easel.sink(1)
+        assert "lastCode" not in after["tags"], "the restarted worker goes on"
+
+
+def test_nothing_accepted_is_lost_when_redis_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path) as easel:
+        wanted = {easel.submit(f"t{n}", **SMALL) for n in range(12)}
+        easel.kill("redis")
+        easel.wait_for_line(r"redis.*SIGKILL|SIGKILL.*redis")
+        wanted |= {easel.submit("later", **SMALL)}
+        items = easel.sink(13)
+        assert sorted(item["tags"]["requestId"] for item in items) == sorted(wanted)
+        assert easel.attributes("sink")["stream.length"] == "0"
+
+
+def test_a_restart_finds_the_queue_as_it_was(tmp_path: Path) -> None:
+    with running(tmp_path, workers=0) as easel:
+        first = [easel.submit(f"t{n}", **SMALL) for n in range(3)]
+        assert easel.attributes("in")["stream.length"] == "3"
+    with running(tmp_path) as easel:
+        items = easel.sink(3)
+        assert [item["tags"]["requestId"] for item in items] == first
+        assert easel.submit("t3", **SMALL) not in first
+        easel.sink(1)
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    with running(tmp_path, workers=2) as easel:
+        pids = [easel.process.pid, *map(int, easel.record["pids"].values())]
+        assert len(pids) == 5, "supervisor, Redis, gateway, two workers"
+        assert easel.stop() == 0
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists(), f"process {pid} was left behind"
+    assert not (tmp_path / "run" / "up.json").exists()
