@@ -105,8 +105,8 @@ def main() -> None:
     rows = [["", "median (minimum to maximum)"]]
     rows += [[text, Spread.of(figures[name]).show()] for name, text in names.items()]
     setting = (
-        f"{args.rounds} rounds of {args.tasks} tasks, one at a time, then the same number in a burst from one "
-        "client that posts one after the other. Client, gateway, Redis and worker share this machine."
+        f"{args.rounds} rounds of {args.tasks} tasks, one at a time, then as many in a burst from one client "
+        "that posts one after the other. Client, gateway, Redis and worker share this machine."
     )
     limits = "It does not show: a network, TLS, large bodies, storage, or several clients at once."
     publish("overhead", "What the service adds to a task", rows, [setting, limits])

@@ -125,8 +125,9 @@ def main() -> None:
         ["Easel / bare loop", Spread.of(ratios).show(3)],
     ]
     setting = (
-        f"{args.rounds} alternating rounds of {args.tasks} images, {args.side}x{args.side}, {args.steps} steps "
-        f"of Euler, CFG 7, batch 1, fp32, {args.threads} torch thread(s); the small model with random weights."
+        f"{args.rounds} alternating rounds of {args.tasks} images, {args.side}x{args.side}, {args.steps} "
+        f"steps of Euler, CFG 7, batch 1, fp32, {args.threads} torch thread(s); the small model with random "
+        "weights."
     )
     limits = (
         "It does not show a GPU, or a large model, where rendering takes longer and everything around it the "
