@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 
+from easel_contract.samplers import SCHEDULERS
+
 NEGATIVE = "Negative prompt:"
 
 _KEY = re.compile(r"\s*(\w[\w \-/]*):\s*")
 _SIZE = re.compile(r"(\d+)x(\d+)\Z")
-_SCHEDULES = (
-    "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal",
-    "Align Your Steps", "Simple", "Normal", "DDIM", "Beta",
-)  # fmt: skip
+_SCHEDULES = sorted((item.label for item in SCHEDULERS), key=len, reverse=True)
 
 _DEFAULTS: dict[str, object] = {
     "Clip skip": "1",
@@ -147,7 +146,7 @@ def _split_schedule(found: dict[str, object]) -> None:
     sampler = found.get("Sampler")
     if "Schedule type" in found or not isinstance(sampler, str):
         return
-    for label in sorted(_SCHEDULES, key=len, reverse=True):
+    for label in _SCHEDULES:
         if sampler.endswith(" " + label):
             found["Sampler"] = sampler[: -len(label) - 1]
             found["Schedule type"] = label

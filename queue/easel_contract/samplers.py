@@ -51,9 +51,12 @@ SCHEDULERS: tuple[Scheduler, ...] = (
     Scheduler("exponential", "Exponential"),
     Scheduler("polyexponential", "Polyexponential"),
     Scheduler("sgm_uniform", "SGM Uniform", ("SGMUniform",)),
+    Scheduler("kl_optimal", "KL Optimal"),
+    Scheduler("align_your_steps", "Align Your Steps"),
     Scheduler("simple", "Simple"),
     Scheduler("normal", "Normal"),
     Scheduler("ddim", "DDIM"),
+    Scheduler("beta", "Beta"),
 )
 
 _SAMPLERS = {name.casefold(): item for item in SAMPLERS for name in (item.name, *item.aliases)}

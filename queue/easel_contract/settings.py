@@ -14,6 +14,7 @@ from easel_contract.limits import DEFAULT_MOUNTS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
 
+
 class CommonSettings(BaseSettings):
     """What gateway, worker and `easel up` agree on."""
 
@@ -57,6 +58,10 @@ class CommonSettings(BaseSettings):
         ge=1,
         le=604_800,
         description="How long presigned URLs are valid, in seconds (S3 allows a week).",
+    )
+    s3_public_endpoint: str = Field(
+        "",
+        description="Where clients reach the same S3 server, for presigned URLs; empty is s3_endpoint.",
     )
     mount_paths: Annotated[tuple[str, ...], NoDecode] = Field(
         DEFAULT_MOUNTS,

@@ -25,6 +25,7 @@ from easel_contract.samplers import SAMPLERS, SamplerChoice, resolve
         ("Euler", "SGMUniform", ("Euler", "sgm_uniform")),
         ("Euler", "sgm_uniform", ("Euler", "sgm_uniform")),
         ("Euler SGM Uniform", None, ("Euler", "sgm_uniform")),
+        ("DPM++ 2M Align Your Steps", None, ("DPM++ 2M", "align_your_steps")),
         ("LMS Karras", None, ("LMS", "karras")),
         ("DDIM Karras", "Karras", ("DDIM", "uniform")),
         ("UniPC", "Karras", ("UniPC", "uniform")),

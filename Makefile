@@ -1,0 +1,67 @@
+# Everything a person or CI does here. `make` lists the targets; repeats are quick (stamp files in .venv).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
+SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install up test test-slow lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  variables:      PYTHON=python3.12 (any from 3.10), ARGS="--port 9000" (for up, test, test-slow)'
+	@echo '                  EASEL_TORCH=cpu|cuda, EASEL_* settings (docs/operations.md)'
+
+install: $(VENV)/.installed ## make .venv and install gateway, worker and page into it
+
+up: $(VENV)/.installed ## install, start everything, print the address; Ctrl-C stops it
+	@exec $(BIN)/easel up $(ARGS)
+
+test: $(VENV)/.dev lint ## lint, then every test that is not slow
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev ## the tests that need minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## run the benchmarks one after the other; tables go to benchmarks/results/
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean: ## remove .venv and caches; data/ stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo 'Easel needs Python 3.10 or newer; $(PYTHON) is' "$$($(PYTHON) --version 2>&1)". \
+	       'Try: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo '$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; \
+	  exit 1; }
+	@test -x $(BIN)/python || { echo 'making $(VENV)'; $(PYTHON) -m venv $(VENV); }
+	@touch $@
+
+# torch first: its CPU and CUDA builds differ by gigabytes, and pip alone would always take CUDA's on Linux.
+$(VENV)/.torch: $(VENV)/.made worker/easel_worker/install_torch.py
+	@$(BIN)/python worker/easel_worker/install_torch.py
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch $(SOURCES_OF_TRUTH)
+	@echo 'installing easel[gateway,worker,webui]'
+	@$(PIP) $(CONSTRAINTS) -e '.[gateway,worker,webui]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo 'installing easel[dev]'
+	@$(PIP) $(CONSTRAINTS) -e '.[dev]'
+	@touch $@

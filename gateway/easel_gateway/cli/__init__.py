@@ -1,0 +1,1 @@
+"""The `easel` command: one machine's supervisor, single parts for containers, and the doctor."""

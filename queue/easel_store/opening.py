@@ -1,0 +1,73 @@
+"""Choosing the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from easel_store.base import Store, StoreError
+from easel_store.local import LocalStore
+from easel_store.s3 import S3Options, S3Store
+
+
+def open_store(data_dir: Path, s3: S3Options | None) -> Store:
+    """The S3 store if `s3` is given, else the data directory itself. Reads and writes nothing yet.
+
+    With S3 only pictures move there; models stay under `data_dir`.
+
+    Raises:
+        StoreError: the S3 options make no sense (endpoint, bucket name, missing keys).
+    """
+    return LocalStore(data_dir) if s3 is None else S3Store(s3)
+
+
+class Secret(Protocol):
+    """A value that does not print itself, such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str: ...
+
+
+class StorageSettings(Protocol):
+    """The settings that choose a store. A protocol, because this package knows no other of ours."""
+
+    @property
+    def data_dir(self) -> Path: ...
+    @property
+    def s3_endpoint(self) -> str | None: ...
+    @property
+    def s3_access_key(self) -> Secret | None: ...
+    @property
+    def s3_secret_key(self) -> Secret | None: ...
+    @property
+    def s3_bucket(self) -> str: ...
+    @property
+    def s3_region(self) -> str: ...
+    @property
+    def s3_secure(self) -> bool: ...
+    @property
+    def s3_prefix(self) -> str: ...
+    @property
+    def s3_public_endpoint(self) -> str: ...
+
+
+def configured_store(settings: StorageSettings) -> Store:
+    """The store that the settings name: S3 when an endpoint is set, else the data directory.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    if settings.s3_endpoint is None:
+        return open_store(settings.data_dir, None)
+    if settings.s3_access_key is None or settings.s3_secret_key is None:
+        raise StoreError("S3 needs EASEL_S3_ACCESS_KEY and EASEL_S3_SECRET_KEY")
+    options = S3Options(
+        endpoint=settings.s3_endpoint,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        secure=settings.s3_secure,
+        prefix=settings.s3_prefix,
+        public_endpoint=settings.s3_public_endpoint,
+    )
+    return open_store(settings.data_dir, options)

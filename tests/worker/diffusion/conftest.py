@@ -1,0 +1,47 @@
+"""One random model for this folder's tests, and one thread, with which small pictures are drawn as fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_worker.diffusion.random_model import build_random_checkpoint
+from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_random_checkpoint(tmp_path_factory.mktemp("models") / "tiny-random")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(model_folder: Path) -> Checkpoint:
+    return load_checkpoint(model_folder, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture
+def draw(checkpoint: Checkpoint) -> Draw:
+    """Draw a 64 x 64 picture in 4 steps, unless told otherwise."""
+
+    def draw(**fields: Any) -> NDArray[np.uint8]:
+        job = Txt2ImgJob(**{"prompt": "a photo of a cat", "width": 64, "height": 64, "steps": 4, **fields})
+        return txt2img(checkpoint, job, on_step=lambda step, steps: None)
+
+    return draw

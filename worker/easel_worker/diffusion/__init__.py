@@ -1,0 +1,19 @@
+"""Stable Diffusion on torch: checkpoints, prompt conditioning, noise, sigma schedules, samplers.
+
+Models (UNet, VAE, CLIP text encoder) come from diffusers and transformers. Everything between them is our own
+code, because the picture depends on it: what a client asks of AUTOMATIC1111's API has to give the same
+picture here.
+
+    load_checkpoint (checkpoint.py) ──> Checkpoint
+    Txt2ImgJob ──> txt2img (txt2img.py)
+                     ├── text.py      prompt -> conditioning, in chunks of 75 tokens
+                     ├── noise.py     one random stream per image: CUDA's Philox in numpy, or torch's
+                     ├── sigmas.py, schedules.py   the model's noise levels, and which of them to visit
+                     ├── denoiser.py  UNet -> denoised latent, classifier-free guidance
+                     ├── samplers/    one step function per sampler, one loop for all
+                     └── decode.py    latent -> uint8 picture
+
+Nothing here touches the network, the queue or a disk other than the checkpoint's folder. All of it runs on
+the one thread that owns torch. This package imports nothing at import time: torch and diffusers take seconds
+to load.
+"""

@@ -1,0 +1,35 @@
+"""The one door to diffusers, transformers and safetensors: offline, silent, and in the order that is quick to
+load.
+
+Both libraries may call the Hugging Face hub, print progress bars, and log tables of weights. A worker does
+none of that: its models are folders on a disk and its log lines are its own. Import the classes from here
+only.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Must be set before huggingface_hub is imported: it reads them once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import diffusers
+import transformers
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+for _logging in (diffusers.utils.logging, transformers.utils.logging):
+    _logging.set_verbosity_error()
+    _logging.disable_progress_bar()
+
+__all__ = [
+    "AutoencoderKL",
+    "CLIPTextConfig",
+    "CLIPTextModel",
+    "CLIPTokenizer",
+    "UNet2DConditionModel",
+    "load_file",
+    "save_file",
+]
