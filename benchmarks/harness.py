@@ -75,7 +75,7 @@ def _await_redis(url: str) -> None:
         for _ in range(500):
             try:
                 client.ping()
-            except redis.ConnectionError:  # noqa: PERF203 - a loop of attempts
+            except redis.ConnectionError:
                 time.sleep(0.02)
             else:
                 return

@@ -53,7 +53,7 @@ class RedisServer:
                 try:
                     client.ping()
                     return
-                except redis.ConnectionError:  # noqa: PERF203 - a loop of attempts
+                except redis.ConnectionError:
                     if self.process.poll() is not None or time.monotonic() > deadline:
                         raise RuntimeError((self.data_dir / "server.log").read_text()) from None
                     time.sleep(0.02)  # polling a server that has no other way to say that it is up

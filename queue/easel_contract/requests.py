@@ -165,6 +165,8 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
         raise ContractError(f"the body is not JSON: {error}", kind="json_invalid") from None
     if not isinstance(loaded, dict):
         raise ContractError("the body is not a JSON object", kind="model_attributes_type")
+    if b"\\ud" in body.lower():
+        _check_text(loaded)
     try:
         request = Txt2ImgRequest.model_validate(loaded)
     except ValidationError as error:
@@ -256,6 +258,15 @@ def _options(scripts: dict[str, JsonValue]) -> AlwaysonOptions:
         )
     except ValidationError as error:
         raise from_validation(error, "alwayson_scripts.") from None
+
+
+def _check_text(loaded: dict[str, JsonValue]) -> None:
+    # JSON can spell half of a surrogate pair; no text encoding can, so it would fail later and elsewhere.
+    for field, value in loaded.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ContractError("has half of a surrogate pair, which is no text", field=field) from None
 
 
 def _no_constant(name: str) -> float:

@@ -1,12 +1,13 @@
 """Easel's queue on Redis: leased tasks in, exactly one result each out, watched in windows and committed."""
 
 from easel_queue.call import Call
-from easel_queue.client import AsyncQueue, Queue, QueueUnavailableError
+from easel_queue.client import AsyncQueue, Queue
 from easel_queue.errors import (
     DuplicateWatcherError,
     LeaseLostError,
     QueueError,
     QueueFullError,
+    QueueUnavailableError,
     ScriptMismatchError,
     SinkFullError,
     TaskCancelledError,

@@ -1,7 +1,7 @@
 """Sending calls to Redis: `Queue` from threads, `AsyncQueue` from an event loop.
 
 Both ride through a Redis restart for calls that may be repeated. For the others, and when Redis stays away,
-they raise `QueueUnavailableError` (redis-py's ConnectionError).
+they raise `QueueUnavailableError`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from easel_queue.call import Call, Raw, text
+from easel_queue.errors import QueueUnavailableError
 from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.scripts import load_scripts
 from easel_queue.stream_calls import StreamCalls
@@ -28,8 +38,33 @@ from easel_queue.task_calls import TaskCalls
 
 T = TypeVar("T")
 
-QueueUnavailableError = RedisConnectionError
-"""Redis cannot be reached (a time-out is one too: it becomes this)."""
+_AWAY = (
+    RedisConnectionError,  # also "loading the dataset"
+    RedisTimeoutError,
+    ReadOnlyError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+    OutOfMemoryError,
+)
+"""redis-py's errors that pass by themselves or by an operator's hand, and say nothing about the call."""
+
+_AWAY_REPLIES = ("MISCONF", "NOREPLICAS", "BUSY ")
+"""Beginnings of replies without a class that pass too: a full disk, missing replicas, a script that hangs."""
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    """redis-py's errors as `QueueUnavailableError`, where they mean that."""
+    try:
+        yield
+    except _AWAY as error:
+        raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error
+    except ResponseError as error:
+        if str(error).startswith(_AWAY_REPLIES):
+            raise QueueUnavailableError(str(error)) from error
+        raise
+
 
 SOCKET_TIMEOUT_S = 10.0
 """A script takes well under a millisecond; ten seconds without an answer is a hung or cut-off server."""
@@ -80,11 +115,13 @@ class Queue(_Base):
         pauses = self._pauses(call)
         while True:
             try:
-                return call.read(self._send(call.script, sha, args))
-            except (RedisConnectionError, RedisTimeoutError) as error:  # noqa: PERF203 - a loop of attempts
+                with _typed():
+                    raw = self._send(call.script, sha, args)
+                return call.read(raw)
+            except QueueUnavailableError:
                 pause = next(pauses, None)
                 if pause is None:
-                    raise QueueUnavailableError(str(error)) from error
+                    raise
                 time.sleep(pause)
 
     def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
@@ -96,23 +133,24 @@ class Queue(_Base):
 
     def wait_bell(self, timeout_s: float) -> bool:
         """Wait until a task may be there (True) or the time is over. May ring for nothing."""
-        return self._redis.blpop([self.keys.bell], timeout=_block(timeout_s)) is not None
+        with _typed():
+            return self._redis.blpop([self.keys.bell], timeout=_block(timeout_s)) is not None
 
     def wait_inbox(self, worker: str, timeout_s: float) -> str | None:
         """The next message for a worker (``cancel <index>``), or None."""
-        message = self._redis.blpop([self.keys.inbox(worker)], timeout=_block(timeout_s))
+        with _typed():
+            message = self._redis.blpop([self.keys.inbox(worker)], timeout=_block(timeout_s))
         return text(message[1]) if message else None
 
     def ping(self) -> None:
         """Raise QueueUnavailableError unless Redis answers."""
-        try:
+        with _typed():
             self._redis.ping()
-        except RedisTimeoutError as error:
-            raise QueueUnavailableError(str(error)) from error
 
     def info(self) -> dict[str, Any]:
-        """Redis's INFO."""
-        return dict(self._redis.info())
+        """Redis's INFO. Raises QueueUnavailableError."""
+        with _typed():
+            return dict(self._redis.info())
 
     def close(self) -> None:
         """Close all connections."""
@@ -142,11 +180,13 @@ class AsyncQueue(_Base):
         pauses = self._pauses(call)
         while True:
             try:
-                return call.read(await self._send(call.script, sha, args))
-            except (RedisConnectionError, RedisTimeoutError) as error:  # noqa: PERF203 - a loop of attempts
+                with _typed():
+                    raw = await self._send(call.script, sha, args)
+                return call.read(raw)
+            except QueueUnavailableError:
                 pause = next(pauses, None)
                 if pause is None:
-                    raise QueueUnavailableError(str(error)) from error
+                    raise
                 await asyncio.sleep(pause)
 
     async def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
@@ -162,14 +202,13 @@ class AsyncQueue(_Base):
 
     async def ping(self) -> None:
         """Raise QueueUnavailableError unless Redis answers."""
-        try:
+        with _typed():
             await self._redis.ping()
-        except RedisTimeoutError as error:
-            raise QueueUnavailableError(str(error)) from error
 
     async def info(self) -> dict[str, Any]:
-        """Redis's INFO."""
-        return dict(await self._redis.info())
+        """Redis's INFO. Raises QueueUnavailableError."""
+        with _typed():
+            return dict(await self._redis.info())
 
     async def close(self) -> None:
         """Close all connections."""

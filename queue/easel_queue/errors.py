@@ -9,6 +9,8 @@
     ├── DuplicateWatcherError join: a live watcher has this group and uid. Refuse the new one.
     ├── WatcherFencedError    deliver: another connection took this uid over. Close the socket.
     └── ScriptMismatchError   start-up: a script and its caller disagree on the number of keys. A bug.
+    QueueUnavailableError     any call: Redis does not answer, or refuses for now. Try again later. Not a
+                              QueueError: it says nothing about the task.
 
 Scripts answer small negative integers; `raise_for` is the one place that gives them a type.
 """
@@ -46,6 +48,10 @@ class WatcherFencedError(QueueError):
 
 class ScriptMismatchError(QueueError):
     """A Lua file's KEYS count and the caller's keys differ."""
+
+
+class QueueUnavailableError(Exception):
+    """Redis cannot be reached or cannot serve now (restarting, failing over, out of memory, disk full)."""
 
 
 _BY_CODE: dict[int, type[QueueError]] = {

@@ -81,10 +81,10 @@ class EventHub:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner:
+        while self._runner and not self._runner.done():
+            # Repeated, because redis-py swallows a cancellation that arrives while it connects.
             self._runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._runner
+            await asyncio.wait({self._runner}, timeout=0.1)
 
     async def ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the subscription stands. Raises asyncio.TimeoutError."""
@@ -122,7 +122,7 @@ class EventHub:
                         logger.info("listening to Redis again")
                     attempt = 0
                     await self._listen(pubsub)
-            except (RedisError, OSError) as error:  # noqa: PERF203 - a loop of attempts
+            except (RedisError, OSError) as error:
                 self._subscribed.clear()
                 if attempt == 0:
                     logger.warning("lost Redis (%s); trying again until it is back", error)

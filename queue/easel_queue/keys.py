@@ -10,7 +10,8 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
     …:<q>:rid               hash    request id -> index
     …:<q>:prio              zset    index -> order minus index; only items whose priority is not 0
     …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms)
-                                    input only: state, dlv, token, worker, reply, progress, cancel, errors
+                                    input only: state, dlv, token, worker, reply, progress, errors,
+                                    cancel_tags, cancel_data, reaping
     …:<q>:groups            zset    consumer group -> ms at which somebody of it was last here
     …:<q>:watchers          zset    "<gid> <uid>" -> ms at which the watcher counts as gone, or is forgotten
     …:<q>:g:<gid>:todo      zset    index -> order; not yet delivered to this group

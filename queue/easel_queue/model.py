@@ -64,8 +64,6 @@ class Task:
     """Deliveries counted so far, this one not included until it is started."""
     lease_until_ms: int
     reply: Reply = Reply.SINK
-    cancelled: bool = False
-    """Only from reap: the task was being cancelled when its worker vanished."""
     last_error: str = ""
     """Only from reap: why the last delivery ended."""
 
@@ -87,17 +85,23 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Answer to fail: the task waits for another delivery, or it is dead."""
+    """Answer to fail: the task waits for another delivery, is dead, or ended as cancelled."""
 
-    dead: bool
+    state: State
     deliveries: int
+
+    @property
+    def dead(self) -> bool:
+        """It was given up: its result is delivered, and it lies in the rear."""
+        return self.state is State.DEAD
 
 
 @dataclass(frozen=True)
 class Reaped:
-    """Answer to reap. `exhausted` tasks are leased to the reaper, who must bury or finish them."""
+    """Answer to reap. `exhausted` tasks are leased to the reaper, who must end them with fail."""
 
     requeued: int
+    cancelled: int
     exhausted: tuple[Task, ...]
 
 

@@ -181,6 +181,8 @@ class TaskCalls:
     ) -> Call[Failed]:
         """End this delivery with an error. Below `max_delivery` the task waits again; at it, it is dead.
 
+        A task that was cancelled meanwhile ends as cancelled.
+
         Args:
             error: Remembered with the task, one line per delivery.
             data: The result if the task is dead now; unused otherwise.
@@ -216,7 +218,7 @@ class TaskCalls:
         def read(raw: Raw) -> Failed:
             if isinstance(raw, int):
                 raise_for(raw, f"task {task.index}: fail")
-            return Failed(dead=bool(raw[0]), deliveries=int(raw[1]))
+            return Failed(State(text(raw[0])), int(raw[1]))
 
         return Call("fail_task", names, args, read)
 
@@ -232,7 +234,7 @@ class TaskCalls:
     def cancel(
         self, *, request_id: str, data: bytes, tags: Mapping[str, str] | None = None
     ) -> Call[CancelOutcome]:
-        """Cancel one task. `data` and `tags` are its result unless it runs: then its worker writes one."""
+        """Cancel one task. `data` and `tags` are its result, unless its worker writes one."""
         keys = self.keys
         names = (keys.of(INPUT, "rid"), keys.waiting, keys.seq(SINK), keys.of(SINK, "entries"))
         args = (request_id, data, to_json(tags or {}))
@@ -243,13 +245,13 @@ class TaskCalls:
     ) -> Call[Reaped]:
         """Take tasks from workers whose lease ran out.
 
-        The exhausted and the cancelled ones come leased to `reaper` for `lease_ms`, who ends them with `fail`
-        or `finish`; if it does not, the next reaper gets them.
+        The exhausted ones come leased to `reaper` for `lease_ms`, who ends them with `fail`; if it does not,
+        the next reaper gets them. Those that were being cancelled end here.
         """
         names = (self.keys.leases, self.keys.waiting, self.keys.token)
 
         def read(raw: Raw) -> Reaped:
-            return Reaped(int(raw[0]), tuple(_task(item) for item in raw[1:]))
+            return Reaped(int(raw[0]), int(raw[1]), tuple(_task(item) for item in raw[2:]))
 
         return Call("reap_tasks", names, (reaper, max_delivery, limit, lease_ms), read)
 
@@ -311,7 +313,7 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
 
 
 def _task(raw: Raw) -> Task:
-    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, cancel, errors = raw
+    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
     noted = json.loads(errors) if errors else []
     return Task(
         index=int(index),
@@ -325,7 +327,6 @@ def _task(raw: Raw) -> Task:
         deliveries=int(deliveries),
         lease_until_ms=int(until),
         reply=Reply(text(reply)),
-        cancelled=bool(cancel),
         last_error=noted[-1] if noted else "",
     )
 

@@ -261,15 +261,32 @@ def test_cancel_a_running_task_tells_its_worker(bench: Bench, queue: Queue) -> N
     assert len(bench.results()) == 1
 
 
-def test_a_worker_that_dies_while_cancelling_leaves_it_to_the_reaper(
-    bench: Bench, queue: Queue, clock: Clock
-) -> None:
-    placed = bench.put()
+def test_a_cancelled_task_ends_when_its_worker_dies(bench: Bench, queue: Queue, clock: Clock) -> None:
+    placed = bench.put(task_id="t1")
     bench.begin("gone")
-    queue.run(queue.tasks.cancel(request_id=placed.request_id, data=b"c"))
+    queue.run(queue.tasks.cancel(request_id=placed.request_id, data=b"c", tags={"lastCode": "499"}))
     clock.advance(11)
-    (task,) = queue.run(queue.tasks.reap(reaper="r", max_delivery=5)).exhausted
-    assert task.cancelled
+    reaped = queue.run(queue.tasks.reap(reaper="r", max_delivery=5))
+    assert (reaped.requeued, reaped.cancelled, reaped.exhausted) == (0, 1, ())
+    (entry,) = queue.run(queue.sink.get(limit=10)).entries
+    assert entry.data == b"c"
+    assert entry.tags == {"task_id": "t1", "requestId": placed.request_id, "lastCode": "499"}
+
+
+@pytest.mark.parametrize("end", ["fail", "release"])
+def test_a_cancelled_task_is_not_delivered_again(bench: Bench, queue: Queue, end: str) -> None:
+    placed = bench.put()
+    task = bench.begin()
+    queue.run(queue.tasks.cancel(request_id=placed.request_id, data=b"c"))
+    if end == "fail":
+        call = queue.tasks.fail(task, error="boom", data=b"gave up", max_delivery=1)
+        assert queue.run(call).state is State.CANCELLED
+        assert queue.run(call).state is State.CANCELLED, "repeated"
+    else:
+        queue.run(queue.tasks.release(task))
+    assert bench.results() == [(placed.request_id, b"c")]
+    assert queue.run(queue.source.count()) == 0
+    assert queue.run(queue.rear.count()) == 0
 
 
 def test_a_direct_reply_goes_to_the_caller_and_not_to_the_sink(bench: Bench, queue: Queue) -> None:

@@ -137,6 +137,12 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     assert refuse(body).status == 422
 
 
+def test_half_a_surrogate_pair_is_refused_and_a_whole_one_is_text() -> None:
+    assert refuse(b'{"steps": 4, "prompt": "\\uD800"}').field == "prompt"
+    assert refuse(b'{"alwayson_scripts": {"id_task": "\\udc00"}}').field == "alwayson_scripts"
+    assert parse_txt2img(b'{"prompt": "\\ud83d\\ude00"}', LIMITS).prompt == "\U0001f600"
+
+
 def test_huge_numbers_are_refused_not_computed() -> None:
     assert refuse(b'{"cfg_scale": 1e999}').field == "cfg_scale"
     assert refuse(b'{"width": ' + b"9" * 5000 + b"}").status == 422

@@ -14,9 +14,8 @@ from typing import Any
 from easel_gateway.cli import ready
 from easel_gateway.cli.runfile import RunFolder
 from easel_gateway.cli.settings import UpSettings
-from easel_gateway.storage import store_of
 from easel_queue import Queue, QueueError, QueueUnavailableError, embedded
-from easel_store import StoreError
+from easel_store import StoreError, configured_store
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -130,7 +129,7 @@ def check_storage(settings: UpSettings) -> Iterator[Finding]:
     try:
         if not settings.s3_endpoint:
             data_dir.mkdir(parents=True, exist_ok=True)
-        store_of(settings).check()
+        configured_store(settings).check()
     except StoreError as exc:
         text, _, advice = str(exc).rpartition("; ")
         yield Finding(FAIL, "storage", text or str(exc), advice)

@@ -47,7 +47,7 @@ def _hold(path: str) -> None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # noqa: PERF203 - a retry is a try in a loop
+        except OSError:
             if time.monotonic() > deadline:
                 print(f"another process keeps {path} locked", file=sys.stderr)
                 sys.exit(EXIT_LOCKED)

@@ -11,5 +11,4 @@ if not holds(member, ARGV[4]) then
 end
 local lease_until = now + tonumber(ARGV[5])
 redis.call('ZADD', KEYS[1], whole(lease_until), member)
-local cancel = redis.call('HGET', key('in', 'e:' .. member), 'cancel')
-return { whole(lease_until), cancel and 1 or 0 }
+return { whole(lease_until), redis.call('HEXISTS', key('in', 'e:' .. member), 'cancel_tags') }

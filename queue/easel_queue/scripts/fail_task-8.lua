@@ -1,26 +1,26 @@
--- End one delivery with an error: the task waits for the next one, or is given up.
+-- End one delivery with an error: the task waits for the next one, or is given up, or ends as cancelled if
+-- somebody asked for that meanwhile.
 -- Guarantees: a task is started at most max_delivery times; given up means one result in the sink and the
 -- task itself in the rear (dead letters), in one step.
 -- KEYS  1 in:entries  2 in:waiting  3 in:leases  4 in:bell  5 sink:seq  6 sink:entries  7 rear:entries  8 rear:rid
 -- ARGV  1 root  2 now  3 index  4 token  5 request id  6 error  7 data of the result  8 tags of the result
 --       9 max delivery  10 1 to keep the dead letter in the rear, 0 to drop it
--- Returns {1 if dead, deliveries}, or LEASE_LOST.
+-- Returns {'waiting', 'dead' or 'cancelled', deliveries}, or LEASE_LOST.
 -- @include base
 -- @include entry
 -- @include task
 local member, token = ARGV[3], ARGV[4]
 if not holds(member, token) then
-  local _, state = ended_by(ARGV[5], token)
-  return state == 'dead' and { 1, tonumber(ARGV[9]) } or LEASE_LOST
+  local state = ended_by(ARGV[5], token)
+  return state and { state, tonumber(ARGV[9]) } or LEASE_LOST
 end
 local name = key('in', 'e:' .. member)
 local deliveries = tonumber(redis.call('HGET', name, 'dlv') or '0')
 if ARGV[6] ~= '' then
   note_error(member, ARGV[6])
 end
-if deliveries < tonumber(ARGV[9]) then
-  requeue(member)
-  return { 0, deliveries }
+if deliveries < tonumber(ARGV[9]) or redis.call('HEXISTS', name, 'cancel_tags') == 1 then
+  return { retreat(member, token) and 'cancelled' or 'waiting', deliveries }
 end
 if ARGV[10] == '1' then
   local f = redis.call('HMGET', name, 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'reply')
@@ -30,4 +30,4 @@ if ARGV[10] == '1' then
   say({ q = 'rear' })
 end
 conclude(member, 'dead', token, ARGV[7], ARGV[8])
-return { 1, deliveries }
+return { 'dead', deliveries }

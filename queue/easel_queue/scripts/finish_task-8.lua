@@ -11,4 +11,5 @@ local member, token = ARGV[3], ARGV[4]
 if holds(member, token) then
   return conclude(member, ARGV[8], token, ARGV[6], ARGV[7])
 end
-return ended_by(ARGV[5], token) or LEASE_LOST
+local _, sink = ended_by(ARGV[5], token)
+return sink or LEASE_LOST

@@ -14,5 +14,4 @@ redis.call('HSET', name, 'progress', ARGV[6])
 -- The snapshot is JSON already: it is put into the message as it is.
 redis.call('PUBLISH', root .. ':events',
   '{"r":' .. cjson.encode(ARGV[5]) .. ',"s":"progress","p":' .. ARGV[6] .. '}')
-local cancel = redis.call('HGET', name, 'cancel')
-return { redis.call('ZSCORE', KEYS[1], member), cancel and 1 or 0 }
+return { redis.call('ZSCORE', KEYS[1], member), redis.call('HEXISTS', name, 'cancel_tags') }

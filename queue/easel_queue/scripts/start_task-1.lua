@@ -8,7 +8,7 @@
 -- @include task
 local member, token = ARGV[3], ARGV[4]
 if not holds(member, token) then
-  local _, state = ended_by(ARGV[5], token)
+  local state = redis.call('HGET', root .. ':done:' .. ARGV[5], 'state')
   return state == 'cancelled' and CANCELLED or LEASE_LOST
 end
 local name = key('in', 'e:' .. member)

@@ -14,8 +14,8 @@ end
 -- What a worker needs to know of a task, for the reply of reserve and reap.
 local function describe(member, token, lease_until)
   local name = key('in', 'e:' .. member)
-  local f = redis.call('HMGET', name, 'rid', 'tags', 'meta', 'data', 'prio', 'at', 'dlv', 'reply', 'cancel', 'errors')
-  return { member, token, whole(lease_until), f[1], f[2], f[3], f[4], f[5], f[6], f[7] or '0', f[8], f[9] or '', f[10] or '' }
+  local f = redis.call('HMGET', name, 'rid', 'tags', 'meta', 'data', 'prio', 'at', 'dlv', 'reply', 'errors')
+  return { member, token, whole(lease_until), f[1], f[2], f[3], f[4], f[5], f[6], f[7] or '0', f[8], f[9] or '' }
 end
 
 -- Lease a task. Tokens only grow, so a later lease always fences an earlier one.
@@ -74,11 +74,24 @@ local function conclude(member, state, token, data, tags)
   return sink
 end
 
--- A caller without the lease: was it this lease that ended the task? Then the call is a repetition.
-local function ended_by(rid, token)
-  local f = redis.call('HMGET', root .. ':done:' .. rid, 'token', 'sink', 'state')
-  if f[1] == token then
-    return tonumber(f[2]), f[3]
+-- The end of a delivery that brought no result: back into the line, unless somebody has cancelled the task
+-- meanwhile; then it ends with the result that came with the cancel. Returns true if it ended.
+local function retreat(member, token)
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'cancel_tags', 'cancel_data')
+  if f[1] then
+    conclude(member, 'cancelled', token, f[2], f[1])
+    return true
   end
-  return nil, f[3]
+  requeue(member)
+  return false
+end
+
+-- A caller without the lease: how did the task end, if it was this lease that ended it? Then the call is a
+-- repetition. Returns state and sink index, or nil.
+local function ended_by(rid, token)
+  local f = redis.call('HMGET', root .. ':done:' .. rid, 'token', 'state', 'sink')
+  if f[1] == token then
+    return f[2], tonumber(f[3])
+  end
+  return nil
 end

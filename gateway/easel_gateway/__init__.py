@@ -1,0 +1,1 @@
+"""The HTTP and WebSocket edge of Easel: two client dialects in front of one queue, no torch."""

@@ -1,0 +1,104 @@
+"""Puts the gateway together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from easel_contract.requests import Txt2ImgRequest
+from easel_gateway.duties.reaper import Reaper
+from easel_gateway.duties.sweeper import Sweeper
+from easel_gateway.eas.routes import router as eas_router
+from easel_gateway.edge.auth import AuthMiddleware
+from easel_gateway.edge.boundary import ErrorBoundary
+from easel_gateway.edge.cross_site import CrossSiteMiddleware
+from easel_gateway.edge.measure import MeasureMiddleware
+from easel_gateway.edge.request_id import RequestIdMiddleware
+from easel_gateway.edge.schema import describe
+from easel_gateway.edge.sync_address import SyncAddressMiddleware
+from easel_gateway.gateway import Gateway
+from easel_gateway.ops.metrics import Metrics
+from easel_gateway.ops.probe import StoreProbe
+from easel_gateway.ops.routes import router as ops_router
+from easel_gateway.sdapi.png_info import PngInfoRequest
+from easel_gateway.sdapi.png_info import router as png_info_router
+from easel_gateway.sdapi.txt2img import router as txt2img_router
+from easel_gateway.settings import GatewaySettings
+from easel_gateway.tasks.routes import router as tasks_router
+from easel_gateway.webui.routes import router as webui_router
+from easel_queue import AsyncQueue, EventHub
+from easel_store import configured_store
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+"""Where Redis is looked for when EASEL_REDIS_URL is not set and nobody started a private one."""
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """The ASGI application. Connections are opened when its lifespan begins; the queue may be away then."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="Easel",
+        summary="Self-hosted Stable Diffusion: A1111's API and EAS queues",
+        redirect_slashes=False,  # the SDKs repeat a redirected POST, which would store it twice
+        lifespan=_lifespan(settings, metrics),
+        middleware=[  # the first is the outermost
+            Middleware(RequestIdMiddleware),
+            Middleware(MeasureMiddleware, metrics=metrics),
+            Middleware(ErrorBoundary),
+            Middleware(CrossSiteMiddleware),
+            Middleware(AuthMiddleware, tokens=settings.named_tokens(), public_paths=settings.public_paths),
+            Middleware(SyncAddressMiddleware, service=settings.service),
+        ],
+    )
+    for router in (
+        txt2img_router,
+        png_info_router,
+        eas_router,
+        tasks_router,
+        ops_router,
+        webui_router,
+    ):
+        app.include_router(router)
+    describe(app, Txt2ImgRequest, PngInfoRequest)
+    return app
+
+
+def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        url = settings.redis_url.get_secret_value() if settings.redis_url else DEFAULT_REDIS_URL
+        queue = AsyncQueue(url, service=settings.service)
+        hub = EventHub(queue)
+        duties = (
+            Reaper(
+                queue,
+                name=f"reaper@{socket.gethostname()}:{os.getpid()}",
+                interval_s=settings.reap_interval_s,
+                max_delivery=settings.max_delivery,
+            ),
+            Sweeper(queue, interval_s=settings.reap_interval_s),
+        )
+        store = StoreProbe(configured_store(settings))
+        app.state.gateway = Gateway(settings, queue, hub, store, metrics)
+        await hub.start()
+        for duty in duties:
+            duty.start()
+        try:
+            yield
+        finally:
+            app.state.gateway.closing.set()
+            for duty in duties:
+                await duty.stop()
+            await hub.stop()
+            await queue.close()
+
+    return lifespan

@@ -1,0 +1,1 @@
+"""Background work of the gateway; several gateways may do it at once."""

@@ -1,0 +1,1 @@
+"""The dialect of Alibaba EAS's queue service: two queues, their operations, and the watch."""

@@ -1,0 +1,214 @@
+"""``/api/predict/<service>...``: one address, its operation chosen by verb and reserved parameters."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request, WebSocket
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from easel_gateway.eas import reading
+from easel_gateway.eas.attributes import render_attributes
+from easel_gateway.eas.codecs import PROTOBUF, negotiate
+from easel_gateway.eas.query import Query
+from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, Target, consumer_of, target_of
+from easel_gateway.eas.watch import watch
+from easel_gateway.edge.body import read_body
+from easel_gateway.errors import ApiError
+from easel_gateway.gateway import gateway_of, request_id_of
+from easel_gateway.submit import priority_of, put_task
+
+router = APIRouter(tags=["EAS queue"])
+
+ADDRESS = "/api/predict/{rest:path}"
+TRUNCATE_BATCH = 1000
+"""Items removed in one step."""
+
+Operation = Callable[[Request, Target, Query], Awaitable[Response]]
+
+
+def select_operation(method: str, query: Query) -> str:
+    """The name of the operation that a verb and its reserved parameters mean; "" when there is none."""
+    if method == "POST":
+        return "end_of_stream" if "_eos_" in query else "put"
+    if method == "PUT":
+        return "negative_commit" if query.flag("_negative_") else "commit"
+    if method == "DELETE":
+        return "truncate" if query.flag("_trunc_") else "delete"
+    if method != "GET":
+        return ""
+    for parameter in ("_attrs_", "_search_", "_count_", "_watch_"):
+        if query.flag(parameter):
+            return parameter.strip("_")
+    return "get"
+
+
+@router.get(ADDRESS, summary="Get, attributes, search, count")
+async def read_queue(request: Request, rest: str) -> Response:
+    """`_attrs_=true`, `_search_=true` or `_count_=true`, else get: items from `_index_` on, at most
+    `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink` addresses the
+    results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters."""
+    return await _perform(request)
+
+
+@router.post(ADDRESS, summary="Put")
+async def put_item(request: Request, rest: str) -> Response:
+    """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
+    its priority, the path behind the service what it is for."""
+    return await _perform(request)
+
+
+@router.put(ADDRESS, summary="Commit")
+async def commit_items(request: Request, rest: str) -> Response:
+    """The caller's group is done with `_indexes_`."""
+    return await _perform(request)
+
+
+@router.delete(ADDRESS, summary="Delete, truncate")
+async def remove_items(request: Request, rest: str) -> Response:
+    """Remove `_indexes_` for all groups; with `_trunc_=true`, everything before `_index_`."""
+    return await _perform(request)
+
+
+async def _perform(request: Request) -> Response:
+    target = target_of(request)
+    query = Query.parse(request.url.query.encode())
+    return await _OPERATIONS[select_operation(request.method, query)](request, target, query)
+
+
+@router.websocket(ADDRESS)
+async def predict_socket(socket: WebSocket, rest: str) -> None:
+    """The watch."""
+    target = target_of(socket)
+    query = Query.parse(socket.url.query.encode())
+    if not query.flag("_watch_"):
+        raise ApiError(400, "A WebSocket on this address must ask for _watch_=true.")
+    await watch(socket, target, query)
+
+
+async def _put(request: Request, target: Target, query: Query) -> Response:
+    settings = gateway_of(request).settings
+    data = await read_body(request, settings.max_body_bytes)
+    if target.name == "in":
+        placed = await put_task(request, data, path=target.path, query=query)
+    else:
+        queue = gateway_of(request).queue
+        # An id that the client chose may be there already, and the queue stores an id once.
+        chosen = request.state.request_id_chosen
+        request_id = str(uuid.uuid4()) if chosen else request_id_of(request)
+        placed = await queue.run(
+            target.stream(queue).append(
+                data,
+                request_id=request_id,
+                tags=dict(query.tags),
+                priority=priority_of(query, request.headers.get(PRIORITY_HEADER)),
+                max_length=settings.sink_max_length,
+            )
+        )
+    return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})
+
+
+async def _get(request: Request, target: Target, query: Query) -> Response:
+    codec = negotiate(request.headers.get("accept"))
+    raw = query.flag("_raw_")
+    entries = await reading.get(request, target, query, single=raw)
+    if not entries:
+        # One poll serves the Java SDK this way: it takes any status but 200 for a failure.
+        return Response(media_type=codec.content_type) if codec is PROTOBUF else Response(status_code=204)
+    if raw:
+        headers = {REQUEST_ID_HEADER: entries[0].request_id}
+        return Response(entries[0].data, headers=headers, media_type="application/octet-stream")
+    return Response(codec.frames(entries), media_type=codec.content_type)
+
+
+async def _attributes(request: Request, target: Target, query: Query) -> Response:
+    gateway = gateway_of(request)
+    settings = gateway.settings
+    codec = negotiate(request.headers.get("accept"))
+    found = await gateway.queue.run(target.stream(gateway.queue).attributes())
+    limit = settings.queue_max_length if target.name == "in" else settings.sink_max_length
+    name = settings.service if target.name == "in" else f"{settings.service}/{target.name}"
+    rendered = render_attributes(
+        found, name=name, max_length=limit, max_payload_bytes=settings.max_body_bytes
+    )
+    return Response(codec.attributes(rendered), media_type=codec.content_type)
+
+
+async def _search(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    group = consumer_of(request).group
+    found = await queue.run(target.stream(queue).search(query.start(), group=group))
+    if found is None:  # the SDKs look for exactly this text
+        return PlainTextResponse("no data in stream", 404)
+    return JSONResponse(
+        {"ConsumerId": found.consumer_id, "IsPending": found.pending, "WaitCount": found.ahead}
+    )
+
+
+async def _count(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    stream = target.stream(queue)
+    request_id, tags = query.wanted()
+    if "_priority_" not in query and not tags and request_id is None:
+        count: int = await queue.run(stream.count())
+        return PlainTextResponse(str(count))
+    priority = priority_of(query, None) if "_priority_" in query else None
+    total, start = 0, 0
+    while True:
+        page = await queue.run(stream.get(start=start, limit=100, request_id=request_id, tags=tags))
+        total += sum(priority is None or entry.priority == priority for entry in page.entries)
+        if len(page.entries) == 100:
+            start = page.entries[-1].index + 1
+        elif page.next_index:
+            start = page.next_index
+        else:
+            return PlainTextResponse(str(total))
+
+
+async def _commit(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    indexes = query.indexes()
+    if indexes:
+        await queue.run(target.stream(queue).commit(indexes, group=consumer_of(request).group))
+    return PlainTextResponse("OK")
+
+
+async def _delete(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    indexes = query.indexes()
+    if indexes:
+        await queue.run(target.stream(queue).delete(indexes))
+    return PlainTextResponse("OK")
+
+
+async def _truncate(request: Request, target: Target, query: Query) -> Response:
+    if "_index_" not in query:
+        raise ApiError(400, "_index_: truncate removes every item before this index; name it")
+    queue = gateway_of(request).queue
+    before = query.number("_index_", default=0, low=0, high=2**53 - 1)
+    # Batches, so that a long queue does not hold Redis up for everybody else.
+    while await queue.run(target.stream(queue).truncate(before, limit=TRUNCATE_BATCH)) == TRUNCATE_BATCH:
+        pass
+    return PlainTextResponse("OK")
+
+
+async def _not_implemented(request: Request, target: Target, query: Query) -> Response:
+    raise ApiError(
+        501, f"{select_operation(request.method, query)} is not supported yet.", error="NotImplementedError"
+    )
+
+
+_OPERATIONS: dict[str, Operation] = {
+    "put": _put,
+    "get": _get,
+    "attrs": _attributes,
+    "search": _search,
+    "count": _count,
+    "commit": _commit,
+    "delete": _delete,
+    "truncate": _truncate,
+    "watch": _not_implemented,
+    "negative_commit": _not_implemented,
+    "end_of_stream": _not_implemented,
+}

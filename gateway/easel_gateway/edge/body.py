@@ -1,0 +1,33 @@
+"""Reading a request body without letting it fill the memory."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from easel_gateway.errors import ApiError
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes of it.
+
+    Raises:
+        ApiError: 413 when it is larger; a body that says its size is refused before it is read.
+        ClientDisconnect: the client went away before the end.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        413, f"The body is larger than {limit} bytes (EASEL_MAX_BODY_BYTES).", headers={"Connection": "close"}
+    )

@@ -1,0 +1,81 @@
+"""What goes wrong, as clients see it.
+
+Everything but validation is answered in A1111's envelope
+``{"error": class, "detail": text, "body": "", "errors": text}``; validation is FastAPI's 422.
+`answer` is the one place that turns an exception into a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+from easel_contract import results
+from easel_contract.errors import ContractError
+from easel_queue import DuplicateWatcherError, QueueFullError, QueueUnavailableError, SinkFullError
+from easel_store import StoreError
+
+RETRY_AFTER_S = 2
+"""What `Retry-After` says while the queue is full or Redis is away: short, as both usually pass quickly."""
+
+
+class ApiError(Exception):
+    """A refusal with its HTTP status. `detail` is the text a client shows to its user."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        error: str = "HTTPException",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.error = error
+        self.headers = dict(headers or {})
+
+
+def envelope(status: int, *, error: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A response in A1111's error shape."""
+    content = results.envelope(error, detail)
+    return JSONResponse(content, status, headers=dict(headers or {}))
+
+
+def answer(error: Exception) -> Response | None:
+    """The response for an error we know how to explain; None for a bug of ours."""
+    retry = {"Retry-After": str(RETRY_AFTER_S)}
+    if isinstance(error, ApiError):
+        return envelope(error.status, error=error.error, detail=error.detail, headers=error.headers)
+    if isinstance(error, ContractError):
+        return _refuse_contract(error)
+    if isinstance(error, QueueFullError):
+        return envelope(
+            503, error="QueueFullError", detail="The queue is full; nothing was stored.", headers=retry
+        )
+    if isinstance(error, SinkFullError):
+        return envelope(
+            503,
+            error="SinkFullError",
+            detail="The sink is full; nothing was stored. Commit, delete or truncate results.",
+            headers=retry,
+        )
+    if isinstance(error, DuplicateWatcherError):
+        return envelope(
+            409,
+            error="DuplicateWatcherError",
+            detail="A live watcher of this group already uses this uid; give each watcher its own.",
+        )
+    if isinstance(error, StoreError):
+        return envelope(503, error="StoreError", detail="Storage does not answer.", headers=retry)
+    if isinstance(error, QueueUnavailableError):
+        return envelope(503, error="RedisUnavailable", detail="Redis does not answer.", headers=retry)
+    return None
+
+
+def _refuse_contract(error: ContractError) -> Response:
+    if error.status == 422:
+        return JSONResponse({"detail": error.detail()}, 422)
+    return envelope(error.status, error="HTTPException", detail=str(error))

@@ -1,0 +1,1 @@
+"""The dialect of AUTOMATIC1111's ``/sdapi/v1``."""

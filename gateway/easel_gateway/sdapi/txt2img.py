@@ -1,0 +1,44 @@
+"""``POST /sdapi/v1/txt2img``: synchronous as A1111 answers it, or queued as EAS does."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from easel_contract.requests import Txt2ImgRequest, parse_txt2img
+from easel_gateway.eas.query import Query
+from easel_gateway.eas.target import REQUEST_ID_HEADER
+from easel_gateway.edge.body import read_body
+from easel_gateway.edge.schema import json_body
+from easel_gateway.gateway import gateway_of
+from easel_gateway.submit import call_task, put_task
+
+PATH = "/sdapi/v1/txt2img"
+
+router = APIRouter(tags=["A1111"])
+
+
+def wants_queue(request: Request) -> bool:
+    """Whether this call is queued: it has query parameters (its tags) or prefers it, and did not come by
+    the synchronous EAS address."""
+    if getattr(request.state, "synchronous", False):
+        return False
+    preferences = (part.strip().lower() for part in request.headers.get("prefer", "").split(","))
+    return bool(request.url.query) or "respond-async" in preferences
+
+
+@router.post(
+    PATH,
+    summary="Render pictures from a prompt",
+    openapi_extra=json_body(Txt2ImgRequest),
+)
+async def txt2img(request: Request) -> Response:
+    """Without query parameters the answer is the result. With any (they become the task's tags), or with
+    `Prefer: respond-async`, the answer is the task's index and the result goes to the sink."""
+    gateway = gateway_of(request)
+    body = await read_body(request, gateway.settings.max_body_bytes)
+    parse_txt2img(body, gateway.settings.limits())
+    if not wants_queue(request):
+        return await call_task(request, body, path=PATH)
+    placed = await put_task(request, body, path=PATH, query=Query.parse(request.url.query.encode()))
+    return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})

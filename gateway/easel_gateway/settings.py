@@ -1,0 +1,123 @@
+"""The gateway's settings: one ``EASEL_*`` variable each, validated at start."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+from typing_extensions import Self
+
+from easel_contract.settings import CommonSettings
+
+MIN_TOKEN_LENGTH = 4
+"""Shorter tokens are refused as mistakes. What resists guessing is longer; the docs say how to make one."""
+
+
+class GatewaySettings(CommonSettings):
+    """Everything the gateway can be told.
+
+    Raises:
+        pydantic.ValidationError: a field is wrong, or the address is reachable from outside while no
+            token is set (names EASEL_TOKENS and EASEL_HOST).
+    """
+
+    host: str = Field("127.0.0.1", description="Address to listen on; other than loopback only with tokens.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")
+    tokens: SecretStr = Field(
+        SecretStr(""),
+        description="token or name:token, comma separated; the name becomes the user of what it allows.",
+    )
+    public_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Exact paths that need no token, comma separated; /healthz,/readyz suits a simple probe.",
+    )
+    sync_timeout_s: float = Field(
+        0.0,
+        ge=0,
+        description="A synchronous call that takes longer is answered 408, its task cancelled; 0 is never.",
+    )
+    cancel_on_disconnect: bool = Field(
+        True, description="Cancel the task of a synchronous caller that hangs up."
+    )
+    max_body_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Larger request bodies are answered 413, before they are read."
+    )
+    max_poll_s: float = Field(
+        300.0, gt=0, description="Longest wait of a long-polling get; a longer _timeout_ is cut to this."
+    )
+    ws_ping_s: float = Field(20.0, gt=0, description="Pause between WebSocket pings.")
+    # Long on purpose: the official Python SDK answers pings only while it asks for the next item, so this
+    # must exceed a consumer's time for one item. Vanished hosts are noticed by TCP keep-alive.
+    ws_pong_timeout_s: float = Field(
+        600.0, gt=0, description="A WebSocket peer that leaves a ping unanswered for this long is gone."
+    )
+    watcher_ttl_s: float = Field(
+        15.0, ge=1, description="A watcher whose gateway died counts as gone after this many seconds."
+    )
+    shutdown_grace_s: int = Field(
+        20, ge=0, description="After SIGTERM, how long running synchronous calls may still be answered."
+    )
+    reap_interval_s: float = Field(
+        1.0, gt=0, description="Pause between two looks for expired leases and vanished watchers."
+    )
+
+    @field_validator("public_paths", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("public_paths")
+    @classmethod
+    def _absolute_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(path.startswith("/") for path in value):
+            raise ValueError("every path starts with '/'")
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _sound_tokens(cls, value: SecretStr) -> SecretStr:
+        for token in parse_tokens(value):
+            if len(token) < MIN_TOKEN_LENGTH:
+                raise ValueError(f"every token needs at least {MIN_TOKEN_LENGTH} characters")
+            if not (token.isascii() and token.isprintable()) or " " in token:
+                raise ValueError("use printable ASCII characters without spaces")
+        return value
+
+    @model_validator(mode="after")
+    def _no_open_door(self) -> Self:
+        if not self.named_tokens() and not is_loopback(self.host):
+            raise ValueError(
+                f"EASEL_HOST={self.host} lets other machines in, and no token is set: "
+                "set EASEL_TOKENS, or use EASEL_HOST=127.0.0.1"
+            )
+        return self
+
+    def named_tokens(self) -> dict[str, str]:
+        """Token -> name of its user ("" when it was given without one)."""
+        return parse_tokens(self.tokens)
+
+
+def parse_tokens(tokens: SecretStr) -> dict[str, str]:
+    """Read ``token`` and ``name:token`` items, comma separated."""
+    named: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in tokens.get_secret_value().split(","))):
+        name, colon, token = item.partition(":")
+        if colon:
+            named[token] = name
+        else:
+            named[name] = ""
+    return named
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost counts as reachable."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

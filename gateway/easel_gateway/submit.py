@@ -1,0 +1,177 @@
+"""Putting a request on the queue, and waiting for its result: shared by every dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from easel_contract.results import CANCELLED_STATUS, code_of
+from easel_gateway.cancelling import abandon_task
+from easel_gateway.eas.query import Query
+from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, UID_HEADER
+from easel_gateway.edge.hang_up import watch_hang_up
+from easel_gateway.errors import ApiError
+from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
+from easel_queue import (
+    Entry,
+    Placed,
+    QueueFullError,
+    QueueUnavailableError,
+    Reply,
+    SinkFullError,
+    State,
+)
+
+_log = logging.getLogger(__name__)
+
+ALIVE = {"waiting", "running", "progress"}
+ENDED = {State.DONE, State.DEAD, State.CANCELLED, State.DELETED}
+LOOK_AGAIN_S = 5.0
+"""A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
+MAX_PRIORITY = 511
+
+
+def priority_of(query: Query, header: str | None) -> int:
+    """``_priority_`` of the query, else the header that the attributes name; 0 is normal, more goes first."""
+    merged = query if "_priority_" in query or not header else Query({"_priority_": header}, {})
+    return merged.number("_priority_", default=0, low=0, high=MAX_PRIORITY)
+
+
+async def put_task(request: Request, data: bytes, *, path: str, query: Query) -> Placed:
+    """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
+
+    Raises:
+        QueueFullError: nothing was stored.
+        ApiError: 409, see `refuse_known_id`.
+    """
+    gateway = gateway_of(request)
+    priority = priority_of(query, request.headers.get(PRIORITY_HEADER))
+    await refuse_known_id(request)
+    return await gateway.queue.run(
+        gateway.queue.tasks.put(
+            data,
+            request_id=request_id_of(request),
+            tags=dict(query.tags),
+            meta=_meta(request, path),
+            priority=priority,
+            reply=Reply.SINK,
+            max_length=gateway.settings.queue_max_length,
+        )
+    )
+
+
+async def refuse_known_id(request: Request) -> None:
+    """Refuse a task under an ``X-Request-Id`` that already is a task's.
+
+    The queue would take it for a repetition and store nothing, so a proxy that hands one id on to several
+    requests would lose all but the first without a word.
+
+    Raises:
+        ApiError: 409.
+    """
+    if not request.state.request_id_chosen:
+        return
+    gateway = gateway_of(request)
+    known = await gateway.queue.run(gateway.queue.tasks.status(request_id_of(request)))
+    if known is not None:
+        raise ApiError(
+            409, f"X-Request-Id: a task of this id exists already (index {known.index}); choose another."
+        )
+
+
+async def call_task(request: Request, data: bytes, *, path: str) -> Response:
+    """Store a task, wait for its result and answer with it: what a synchronous call does.
+
+    The status is the result's tag ``lastCode`` (absent: 200). When the client hangs up its task is cancelled,
+    unless a setting keeps it.
+
+    Raises:
+        QueueFullError, SinkFullError: nothing was stored.
+        ApiError: 408 after the configured time, 409 (see `refuse_known_id`), 410 when the task was deleted.
+    """
+    gateway = gateway_of(request)
+    request_id = request_id_of(request)
+    await refuse_known_id(request)
+    answered = False
+    try:
+        async with watch_hang_up(request) as hang_up:
+            timeout = gateway.settings.sync_timeout_s or None
+            reply = await asyncio.wait_for(hang_up.race(_put_and_wait(request, data, path)), timeout)
+        if reply is None:
+            answered = not gateway.settings.cancel_on_disconnect
+            return Response(status_code=CANCELLED_STATUS)  # nobody reads it; metrics count it
+        answered = True
+    except (QueueFullError, SinkFullError):
+        answered = True  # there is no task to cancel
+        raise
+    except asyncio.TimeoutError:
+        raise ApiError(
+            408,
+            f"Not done after {gateway.settings.sync_timeout_s:g} s (EASEL_SYNC_TIMEOUT_S); it is cancelled.",
+        ) from None
+    finally:
+        if not answered:
+            # Shielded: this also runs while a stopping server cancels the handler.
+            await asyncio.shield(abandon_task(gateway, request_id))
+    return Response(
+        reply.data,
+        status_code=code_of(reply.tags),
+        media_type="application/json",
+        headers={REQUEST_ID_HEADER: request_id},
+    )
+
+
+async def _put_and_wait(request: Request, data: bytes, path: str) -> Entry:
+    gateway = gateway_of(request)
+    request_id = request_id_of(request)
+    with gateway.hub.on_task(request_id) as events:
+        await gateway.queue.run(
+            gateway.queue.tasks.put(
+                data,
+                request_id=request_id,
+                meta=_meta(request, path),
+                reply=Reply.DIRECT,
+                max_length=gateway.settings.queue_max_length,
+                sink_max_length=gateway.settings.sink_max_length,
+            )
+        )
+        while True:
+            event = await events.next(LOOK_AGAIN_S)
+            if event is not None and event.get("s") in ALIVE:
+                continue
+            try:
+                reply = await _look(gateway, request_id)
+            except QueueUnavailableError:
+                # The task is stored and outlives a restart of Redis, so the caller may as well wait for it.
+                _log.warning("task %s: Redis is away, its caller waits", request_id)
+                continue
+            if reply is not None:
+                return reply
+
+
+async def _look(gateway: Gateway, request_id: str) -> Entry | None:
+    """The reply if it is there; None while the task lives."""
+    tasks = gateway.queue.tasks
+    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    if reply is not None:
+        return reply
+    status = await gateway.queue.run(tasks.status(request_id))
+    if status is not None and status.state not in ENDED:
+        return None
+    # It may have ended between the two reads; then its reply is there now.
+    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    if reply is None:
+        raise ApiError(410, "The task was deleted from the queue before it was done.")
+    return reply
+
+
+def _meta(request: Request, path: str) -> dict[str, str]:
+    """What travels beside the body: where it was sent, by whom, and as what."""
+    return {
+        "path": path,
+        "user": user_of(request) or request.headers.get(UID_HEADER, ""),
+        "content_type": request.headers.get("content-type", ""),
+    }

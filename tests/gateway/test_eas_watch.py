@@ -1,0 +1,304 @@
+"""The WebSocket watch, with a client that has nothing in common with the server but the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from easel_gateway.eas.codecs import PROTOBUF_TYPE
+
+from .conftest import WAIT_S, RunningGateway, StartGateway
+
+
+class Watcher:
+    """One EAS consumer."""
+
+    def __init__(self, gateway: RunningGateway, socket: ClientConnection, uid: str) -> None:
+        self.gateway = gateway
+        self.socket = socket
+        self.uid = uid
+
+    async def frame(self) -> bytes:
+        """The next frame."""
+        frame = await asyncio.wait_for(self.socket.recv(), WAIT_S)
+        assert isinstance(frame, bytes), "never text"
+        assert frame, "never empty"
+        return frame
+
+    async def next(self) -> tuple[int, bytes]:
+        """Index and data of the next item; reads the protobuf by hand."""
+        return read_frame(await self.frame())
+
+    async def indexes(self, count: int) -> list[int]:
+        return [(await self.next())[0] for _ in range(count)]
+
+    async def commit(self, *indexes: int) -> None:
+        headers = {"X-EAS-QueueService-Redis-Uid": self.uid, "X-EAS-QueueService-Redis-Gid": "eas"}
+        params = {"_indexes_": ",".join(map(str, indexes))}
+        response = await self.gateway.client.put(self.gateway.sink, params=params, headers=headers)
+        assert response.text == "OK"
+
+    async def assert_silent(self) -> None:
+        """Nothing is on its way: the pong comes back and no frame was before it."""
+        await asyncio.wait_for(await self.socket.ping(), WAIT_S)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(self.socket.recv(), 0.2)
+
+
+def read_frame(frame: bytes) -> tuple[int, bytes]:
+    """Field 1 (varint) and field 3 (bytes) of a DataFrameProto."""
+    index, data, at = 0, b"", 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = frame[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(frame):
+        tag = varint()
+        if tag == 1 << 3:
+            index = varint()
+        else:
+            length = varint()
+            if tag == 3 << 3 | 2:
+                data = frame[at : at + length]
+            at += length
+    return index, data
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    gateway: RunningGateway, uid: str = "u1", group: str = "eas", **query: Any
+) -> AsyncIterator[Watcher]:
+    parameters = {"_watch_": "true", "_index_": "0", "_window_": "5", **query}
+    headers = {
+        "X-EAS-QueueService-Redis-Uid": uid,
+        "X-EAS-QueueService-Redis-Gid": group,
+        "Accept": PROTOBUF_TYPE,
+    }
+    url = f"{gateway.socket_url}{gateway.sink}?{urlencode(parameters)}"
+    async with connect(url, additional_headers=headers, compression=None) as socket:
+        yield Watcher(gateway, socket, uid)
+
+
+async def length(gateway: RunningGateway) -> str:
+    return (await gateway.attributes(gateway.sink))["stream.length"]
+
+
+async def test_items_come_in_order_and_never_beyond_the_window(gateway: RunningGateway) -> None:
+    for number in range(8):
+        await gateway.put_result(f"result {number}")
+    async with watching(gateway, _window_="3") as watcher:
+        assert await watcher.next() == (1, b"result 0")
+        assert await watcher.indexes(2) == [2, 3]
+        await watcher.assert_silent()
+        await watcher.commit(2)
+        assert await watcher.indexes(1) == [4]
+        await watcher.assert_silent()
+        await watcher.commit(1, 3, 4)
+        assert await watcher.indexes(3) == [5, 6, 7]
+        await watcher.commit(5, 6, 7)
+        assert await watcher.indexes(1) == [8]
+        await watcher.commit(8)
+        assert await length(gateway) == "0", "at once, without any wait"
+
+
+async def test_what_comes_while_watching_is_pushed(gateway: RunningGateway) -> None:
+    async with watching(gateway) as watcher:
+        for number in range(1, 4):
+            await gateway.put_result()
+            assert await watcher.indexes(1) == [number]
+
+
+async def test_auto_commit_ignores_the_window_and_empties_the_sink(gateway: RunningGateway) -> None:
+    for _ in range(10):
+        await gateway.put_result()
+    async with watching(gateway, _window_="5", _auto_commit_="true") as watcher:
+        assert await watcher.indexes(10) == list(range(1, 11))
+        await gateway.put_result()
+        assert await watcher.indexes(1) == [11]
+    await left(gateway)
+    assert await length(gateway) == "0"
+
+
+async def left(gateway: RunningGateway, state: str = "Running") -> None:
+    """Come back when no watcher is in `state` any more; every change of one is a signal of the sink."""
+    for _ in range(200):
+        attributes = await gateway.attributes(gateway.sink)
+        lines = [value for name, value in attributes.items() if name.startswith("consumers.list.")]
+        if not any(f"Status: {state}" in line for line in lines):
+            return
+        await asyncio.sleep(0.02)  # leaving has no event of its own
+    raise AssertionError(lines)
+
+
+async def test_uncommitted_items_of_an_aborted_watcher_are_delivered_again(gateway: RunningGateway) -> None:
+    for _ in range(4):
+        await gateway.put_result()
+    async with watching(gateway) as watcher:
+        assert await watcher.indexes(4) == [1, 2, 3, 4]
+        await watcher.commit(2)
+        watcher.socket.transport.abort()  # as the Python SDK's close does: no close frame
+    async with watching(gateway, uid="another") as other:
+        assert await other.indexes(3) == [1, 3, 4]
+
+
+async def test_the_same_uid_may_come_back_at_once(gateway: RunningGateway) -> None:
+    await gateway.put_result()
+    for _ in range(5):
+        async with watching(gateway) as watcher:
+            assert await watcher.indexes(1) == [1]
+            await watcher.socket.close()
+
+
+async def test_a_second_watcher_of_one_uid_is_refused_with_409(gateway: RunningGateway) -> None:
+    async with watching(gateway) as watcher:
+        with pytest.raises(InvalidStatus) as refused:
+            async with watching(gateway):
+                pass
+        assert refused.value.response.status_code == 409
+        assert refused.value.response.headers["X-Request-Id"]
+        async with watching(gateway, group="other"):
+            pass  # the same name in another group is somebody else
+        await gateway.put_result()
+        assert await watcher.indexes(1) == [1], "the first one is not disturbed"
+
+
+async def test_watchers_of_a_group_share_and_groups_each_get_all(gateway: RunningGateway) -> None:
+    async with (
+        watching(gateway, uid="a", _window_="1") as first,
+        watching(gateway, uid="b", _window_="1") as second,
+        watching(gateway, group="others") as copy,
+    ):
+        await gateway.put_result()
+        await gateway.put_result()
+        shared = await first.indexes(1) + await second.indexes(1)
+        assert sorted(shared) == [1, 2]
+        assert await copy.indexes(2) == [1, 2]
+
+
+async def test_index_only_leaves_the_data_out(gateway: RunningGateway) -> None:
+    await gateway.put_result("large")
+    async with watching(gateway, _index_only_="true") as watcher:
+        assert await watcher.next() == (1, b"")
+
+
+async def test_minus_one_means_only_what_comes_now(gateway: RunningGateway) -> None:
+    await gateway.put_result("old")
+    async with watching(gateway, _index_="-1") as watcher:
+        await watcher.assert_silent()
+        await gateway.put_result("new")
+        assert await watcher.next() == (2, b"new")
+
+
+async def test_a_tag_filter(gateway: RunningGateway) -> None:
+    await gateway.put_result("1", colour="red")
+    await gateway.put_result("2", colour="blue")
+    async with watching(gateway, colour="blue") as watcher:
+        assert await watcher.next() == (2, b"2")
+        await watcher.assert_silent()
+
+
+async def test_without_an_accept_header_frames_are_binary_json(gateway: RunningGateway) -> None:
+    await gateway.put_result("x")
+    async with connect(f"{gateway.socket_url}{gateway.sink}?_watch_=true") as socket:
+        frame = await asyncio.wait_for(socket.recv(), WAIT_S)
+        assert isinstance(frame, bytes)
+        assert frame.startswith(b'{"index":1,')
+
+
+async def test_attributes_show_the_watcher(gateway: RunningGateway) -> None:
+    await gateway.put_result()
+    async with watching(gateway, uid="me", _window_="4") as watcher:
+        await watcher.indexes(1)
+        assert "easel_watch_sockets 1.0" in (await gateway.client.get("/metrics")).text
+        attributes = await gateway.attributes(gateway.sink)
+        assert attributes["consumers.stats.total"] == "1"
+        line = attributes["consumers.list.[0]"]
+        shown = dict(part.split(": ") for part in line.split(", "))
+        assert list(shown) == ["Id", "Index", "Pending", "Status", "Idle", "Window", "Slots", "AutoCommit"]
+        assert (shown["Id"], shown["Pending"], shown["Window"], shown["Slots"]) == ("eas.me", "1", "4", "3")
+        assert attributes["groups.list.[0]"].startswith("Id: eas, ")
+
+
+async def test_large_frames_arrive_whole(gateway: RunningGateway) -> None:
+    big = "x" * 900_000
+    await gateway.put_result(big)
+    async with watching(gateway) as watcher:
+        assert (await watcher.next())[1] == big.encode()
+
+
+async def test_a_reader_that_is_slow_keeps_its_place(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(watcher_ttl_s=1, reap_interval_s=0.1)
+    for number in range(24):
+        await gateway.queue.run(gateway.queue.sink.append(b"x" * 800_000, request_id=f"r{number}"))
+    url = f"{gateway.socket_url}{gateway.sink}?_watch_=true&_window_=24"
+    headers = {"X-EAS-QueueService-Redis-Uid": "slow", "Accept": PROTOBUF_TYPE}
+    async with connect(url, additional_headers=headers, compression=None, max_queue=1) as socket:
+        watcher = Watcher(gateway, socket, "slow")
+        assert await watcher.indexes(1) == [1]
+        await asyncio.sleep(2.5)  # more than two lives of a watcher while frames are stuck in the socket
+        assert await watcher.indexes(23) == list(range(2, 25))
+        await watcher.commit(*range(1, 25))
+        await gateway.put_result()
+        assert await watcher.indexes(1) == [25], "it is still the same watcher"
+
+
+async def test_a_taken_over_socket_is_closed(gateway: RunningGateway) -> None:
+    async with watching(gateway, uid="u") as watcher:
+        # The watcher of a gateway that seemed dead: its place is given away while its socket still stands.
+        calls = gateway.queue.sink
+        (line,) = (await gateway.queue.run(calls.attributes())).watchers
+        assert line.uid == "u"
+        await gateway.queue.run(calls.leave(group="eas", uid="u", connection=await connection_of(gateway)))
+        await gateway.put_result()
+        with pytest.raises(ConnectionClosed):
+            await watcher.frame()
+
+
+async def connection_of(gateway: RunningGateway) -> str:
+    """The connection id that the only watcher of the sink is registered with."""
+    raw = await gateway.queue._redis.hgetall(gateway.queue.keys.of("sink", "g:eas:c"))
+    (record,) = (json.loads(value) for value in raw.values())
+    return str(record["connection"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("", 400), ("_watch_=true&_window_=0", 400), ("_watch_=true&_index_=x", 400)]
+)
+async def test_a_wrong_watch_is_refused_before_it_is_accepted(
+    gateway: RunningGateway, query: str, status: int
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{gateway.socket_url}{gateway.sink}?{query}")
+    assert refused.value.response.status_code == status
+    with pytest.raises(InvalidStatus) as missing:
+        await connect(f"{gateway.socket_url}/api/predict/other/sink?_watch_=true")
+    assert missing.value.response.status_code == 404
+
+
+async def test_a_stopping_gateway_frees_its_watchers(start_gateway: StartGateway) -> None:
+    first = await start_gateway()
+    await first.put_result()
+    async with watching(first) as watcher:
+        await watcher.indexes(1)
+        await asyncio.wait_for(first.stop(), WAIT_S)
+        with pytest.raises(ConnectionClosed):
+            await watcher.frame()
+    second = await start_gateway()
+    async with watching(second) as watcher:
+        assert await watcher.indexes(1) == [1], "the same uid, at another gateway, at once"

@@ -1,0 +1,94 @@
+"""Handlers that tests plug into a worker with EASEL_HANDLERS: each breaks in one way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+from easel_contract.results import Outcome
+from easel_queue import Task
+from easel_worker.handlers.base import Handler, RunContext
+from easel_worker.settings import WorkerSettings
+from easel_worker.stats import Stats
+
+
+def _raise_runtime() -> None:
+    raise RuntimeError("a bolt came loose")
+
+
+def _raise_memory() -> None:
+    raise MemoryError
+
+
+def _raise_recursion() -> None:
+    _raise_recursion()
+
+
+BREAKS: dict[bytes, Callable[[], None]] = {
+    b"runtime": _raise_runtime,
+    b"memory": _raise_memory,
+    b"recursion": _raise_recursion,
+}
+
+
+class BreakingHandler(Handler[bytes, bytes]):
+    """Breaks in the stage that the path names, in the way that the body names; any other body is echoed."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/break/prepare", "/break/run", "/break/publish")
+
+    def __init__(self, settings: WorkerSettings, stats: Stats) -> None:
+        super().__init__(settings, stats)
+        self.freed = 0
+
+    def prepare(self, task: Task) -> bytes:
+        return self._do(task.data, task.meta["path"] == "/break/prepare") + task.meta["path"].encode()
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        data, _, stage = prepared.partition(b"/break/")
+        return self._do(data, stage == b"run")
+
+    def publish(self, task: Task, output: bytes) -> Outcome:
+        return Outcome(self._do(output, task.meta["path"] == "/break/publish"))
+
+    def free_memory(self) -> None:
+        self.freed += 1
+
+    def _do(self, data: bytes, here: bool) -> bytes:
+        if here and data in BREAKS:
+            BREAKS[data]()
+        return data
+
+
+class GateHandler(Handler[bytes, bytes]):
+    """Runs until its test opens the gate; tells when it began and, if it is stopped, why."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/gate",)
+    began: ClassVar[threading.Event] = threading.Event()
+    gate: ClassVar[threading.Event] = threading.Event()
+
+    @classmethod
+    def reset(cls) -> None:
+        cls.began.clear()
+        cls.gate.clear()
+
+    def prepare(self, task: Task) -> bytes:
+        return task.data
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        self.began.set()
+        while not self.gate.wait(0.01):
+            ctx.check_cancelled()
+        return prepared
+
+    def publish(self, task: Task, output: bytes) -> Outcome:
+        return Outcome(output)
+
+
+class BrokenSetupHandler(GateHandler):
+    """Cannot start."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/never",)
+
+    def setup(self) -> None:
+        raise RuntimeError("no such device")

@@ -1,0 +1,223 @@
+"""The model library, the checkpoint cache and the starter model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from easel_contract.errors import ContractError
+from easel_worker.models.cache import CheckpointCache
+from easel_worker.models.library import Library, ModelFile
+from easel_worker.models.starter import NAME, ensure_checkpoint
+
+
+def add(folder: Path, name: str, weights: bytes = b"") -> Path:
+    model = folder / name
+    (model / "unet").mkdir(parents=True)
+    if weights:
+        (model / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(weights)
+    (model / "model_index.json").write_text("{}")
+    return model
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "dreamy_v2",
+        "DREAMY_V2",
+        " dreamy_v2 ",
+        "dreamy_v2.safetensors",
+        "Dreamy_v2.ckpt",
+        "dreamy_v2 [6ce0161689]",
+        "dreamy_v2.safetensors [6ce0161689]",
+    ],
+)
+def test_a_checkpoint_is_found_by_every_usual_spelling(tmp_path: Path, asked: str) -> None:
+    add(tmp_path, "dreamy_v2")
+    add(tmp_path, "other.v1")
+
+    assert Library(tmp_path).resolve(asked).name == "dreamy_v2"
+
+
+def test_a_dot_in_a_name_is_no_suffix_and_exact_letters_win(tmp_path: Path) -> None:
+    for name in ("other.v1", "Twin", "twin"):
+        add(tmp_path, name)
+    library = Library(tmp_path)
+
+    assert library.resolve("other.v1").name == "other.v1"
+    assert library.resolve("twin").name == "twin"
+    with pytest.raises(ContractError):
+        library.resolve("TWIN")
+
+
+def test_an_unknown_checkpoint_is_a_422_that_names_the_known_ones(tmp_path: Path) -> None:
+    for number in range(25):
+        add(tmp_path, f"model-{number:02}")
+
+    with pytest.raises(ContractError) as caught:
+        Library(tmp_path).resolve("deliberate_v2.safetensors")
+
+    assert (caught.value.status, caught.value.field) == (422, "sd_model_checkpoint")
+    assert "deliberate_v2" in str(caught.value)
+    assert "model-00" in str(caught.value)
+    assert "and 5 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", ["..", "../outside", "/etc", "", ".", "inside/../../outside"])
+def test_no_spelling_leaves_the_directory(tmp_path: Path, asked: str) -> None:
+    add(tmp_path, "outside")
+    folder = tmp_path / "models"
+    add(folder, "inside")
+
+    with pytest.raises(ContractError):
+        Library(folder).resolve(asked)
+
+
+def test_new_and_removed_checkpoints_are_noticed(tmp_path: Path) -> None:
+    library = Library(tmp_path / "models")
+    assert library.names() == ()
+    model = add(tmp_path / "models", "late")
+    assert library.resolve("late").name == "late"
+
+    (model / "model_index.json").unlink()  # the directory itself does not change by this
+
+    with pytest.raises(ContractError):
+        library.resolve("late")
+
+
+def test_a_folder_that_is_still_being_copied_is_found_when_it_is_complete(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    (tmp_path / "slow").mkdir()
+    with pytest.raises(ContractError):
+        library.resolve("slow")
+
+    (tmp_path / "slow" / "model_index.json").write_text("{}")
+
+    assert library.resolve("slow").name == "slow"
+
+
+def test_the_hash_is_of_the_unets_weights_and_follows_them(tmp_path: Path) -> None:
+    model = add(tmp_path, "one", b"weights")
+    library = Library(tmp_path)
+    resolved = library.resolve("one")
+    first = library.short_hash(resolved)
+
+    (model / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"other weights")
+
+    assert first == hashlib.sha256(b"weights").hexdigest()[:10]
+    assert library.short_hash(resolved) != first
+    assert library.short_hash(Library(tmp_path).resolve("one")) != first
+    assert library.short_hash(ModelFile("none", tmp_path / "none", (0, 0))) == ""
+
+
+@dataclass
+class Loaded:
+    name: str
+    nbytes: int = 1
+
+
+class Shelf:
+    """A cache with a log of what was loaded and freed."""
+
+    def __init__(self, limit: int) -> None:
+        self.log: list[str] = []
+        self.cache: CheckpointCache[Loaded] = CheckpointCache(
+            limit, self._load, lambda: self.log.append("free")
+        )
+
+    def get(self, name: str, stamp: int = 0) -> Loaded:
+        return self.cache.get(ModelFile(name, Path("/models") / name, (stamp, 0)))
+
+    def _load(self, model: ModelFile) -> Loaded:
+        if model.name == "broken":
+            raise ValueError("broken")
+        self.log.append(f"{model.name} beside {len(self.cache.names())}")
+        return Loaded(model.name)
+
+
+def test_the_cache_throws_out_the_least_recently_used_before_it_loads() -> None:
+    shelf = Shelf(2)
+    first = shelf.get("a")
+    shelf.get("b")
+    assert shelf.get("a") is first
+
+    shelf.get("c")
+
+    assert shelf.cache.names() == ("a", "c")
+    assert shelf.log == ["a beside 0", "b beside 1", "free", "c beside 1"]
+
+
+def test_a_replaced_folder_is_loaded_again_and_a_failed_load_leaves_nothing() -> None:
+    shelf = Shelf(2)
+    shelf.get("a", stamp=1)
+    shelf.get("a", stamp=2)
+    with pytest.raises(ValueError, match="broken"):
+        shelf.get("broken")
+
+    assert shelf.log == ["a beside 0", "a beside 0"]
+    assert shelf.cache.names() == ("a",)
+
+
+def test_when_memory_is_out_only_the_newest_stays() -> None:
+    shelf = Shelf(3)
+    for name in "abc":
+        shelf.get(name)
+
+    shelf.cache.shrink_to_newest()
+
+    assert shelf.cache.names() == ("c",)
+
+
+def test_the_starter_is_built_only_into_an_empty_directory(tmp_path: Path) -> None:
+    built: list[Path] = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        add(folder.parent, folder.name)
+
+    for _ in range(2):
+        ensure_checkpoint(Library(tmp_path / "fresh"), build)
+    add(tmp_path / "used", "mine")
+    ensure_checkpoint(Library(tmp_path / "used"), build)
+
+    assert built == [tmp_path / "fresh" / NAME]
+
+
+BUILD = """
+import sys, pathlib
+from easel_worker.models.library import Library
+from easel_worker.models.starter import ensure_checkpoint
+def build(folder):
+    print("building", flush=True)
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+sys.stdin.readline()
+ensure_checkpoint(Library(pathlib.Path(sys.argv[1])), build)
+"""
+
+
+def test_workers_that_start_together_build_the_starter_once(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ),
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert "".join(said).count("building") == 1

@@ -1,0 +1,116 @@
+"""The checkpoints in the model directory, and how a client may spell their names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from easel_contract.errors import ContractError
+
+INDEX = "model_index.json"
+"""The file that makes a folder a diffusers checkpoint."""
+
+MAX_NAMED = 20
+"""Names that an error message lists; a directory may hold hundreds."""
+
+_HASH = re.compile(r"\s*\[[0-9a-f]{4,64}\]\Z")
+_SUFFIX = re.compile(r"\.(safetensors|ckpt|pt|bin)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One checkpoint on disk. `stamp` changes when the folder is replaced or its index rewritten."""
+
+    name: str
+    path: Path
+    stamp: tuple[int, int]
+
+
+class Library:
+    """Checkpoints below `folder`: one diffusers folder each. Any thread may ask."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._seen: int | None = None
+        self._models: dict[str, ModelFile] = {}
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(self._scan(force=True))
+
+    def resolve(self, name: str) -> ModelFile:
+        """The checkpoint that a client means by `name`.
+
+        Tried in this order: the folder's name; the same without a trailing ``[hash]`` and without
+        ``.safetensors`` or ``.ckpt``; each in any letter case. A spelling that fits two is no match.
+
+        Raises:
+            ContractError: 422, names the checkpoints there are.
+        """
+        for force in (False, True):  # a folder copied in a moment ago must be found
+            models = self._scan(force=force)
+            found = _match(models, name.strip())
+            if found is not None and (found.path / INDEX).is_file():
+                return found
+        known = ", ".join(list(models)[:MAX_NAMED]) or "none"
+        more = f" and {len(models) - MAX_NAMED} more" if len(models) > MAX_NAMED else ""
+        raise ContractError(
+            f"no checkpoint {name[:200]!r} in models/Stable-diffusion; there are: {known}{more}",
+            field="sd_model_checkpoint",
+        )
+
+    def short_hash(self, model: ModelFile) -> str:
+        """First 10 hex digits of the SHA-256 of the UNet's weights, the part that makes the picture.
+
+        A1111 hashes its one file; a diffusers folder has none, so the numbers do not compare.
+        Read once per file version (about 1.5 s for 2 GB); empty when there are no weights.
+        """
+        weights = sorted((model.path / "unet").glob("*.safetensors"))
+        if not weights:
+            return ""
+        stat = weights[0].stat()
+        key = (weights[0], stat.st_mtime_ns, stat.st_size)
+        if key not in self._hashes:
+            digest = hashlib.sha256()
+            for path in weights:
+                with path.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+            self._hashes[key] = digest.hexdigest()[:10]
+        return self._hashes[key]
+
+    def _scan(self, *, force: bool) -> dict[str, ModelFile]:
+        with self._lock:
+            try:
+                changed = self.folder.stat().st_mtime_ns
+            except OSError:
+                self._seen, self._models = None, {}
+                return {}
+            if force or changed != self._seen:
+                self._models = {
+                    path.parent.name: ModelFile(path.parent.name, path.parent, _stamp(path))
+                    for path in sorted(self.folder.glob(f"[!.]*/{INDEX}"))
+                }
+                self._seen = changed
+            return dict(self._models)
+
+
+def _stamp(index: Path) -> tuple[int, int]:
+    stat = index.stat()
+    return stat.st_mtime_ns, stat.st_ino
+
+
+def _match(models: dict[str, ModelFile], name: str) -> ModelFile | None:
+    bare = _HASH.sub("", name)
+    for spelling in (name, bare, _SUFFIX.sub("", bare)):
+        if spelling in models:
+            return models[spelling]
+        fits = [model for known, model in models.items() if known.casefold() == spelling.casefold()]
+        if len(fits) == 1:
+            return fits[0]
+    return None

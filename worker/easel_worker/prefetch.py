@@ -1,0 +1,89 @@
+"""The prefetch stage: the next task is reserved, decoded and checked while the torch thread is busy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from easel_queue import LeaseLostError, Task
+from easel_worker.duty import Duty
+from easel_worker.failure import failure_of
+from easel_worker.handlers.registry import Registry
+from easel_worker.handoff import Handoff
+from easel_worker.job import Job
+from easel_worker.lease import LeaseKeeper
+from easel_worker.publish import Publisher, Work
+from easel_worker.settings import WorkerSettings
+from easel_worker.steady import SteadyQueue
+
+log = logging.getLogger(__name__)
+
+BELL_S = 0.5
+"""How long one wait for work lasts: also the longest that draining an idle worker takes, and how long a
+task can wait whose bell rang while this worker was draining."""
+
+
+class Prefetcher(Duty):
+    """Reserves tasks as long as the hand-over has room. `stop` gives back what nobody began."""
+
+    name = "prefetch"
+
+    def __init__(
+        self,
+        queue: SteadyQueue,
+        registry: Registry,
+        leases: LeaseKeeper,
+        handoff: Handoff,
+        publisher: Publisher,
+        settings: WorkerSettings,
+        on_crash: Callable[[str], None],
+    ) -> None:
+        super().__init__(on_crash)
+        self._queue = queue
+        self._registry = registry
+        self._leases = leases
+        self._handoff = handoff
+        self._publisher = publisher
+        self._settings = settings
+
+    def body(self) -> None:
+        while not self.stopping.is_set():
+            if not self._handoff.wait_room(BELL_S):
+                continue
+            task = self._queue.attempt(
+                self._queue.tasks.reserve(
+                    worker=self._settings.worker_id,
+                    lease_ms=self._settings.lease_ms,
+                    sink_max_length=self._settings.sink_max_length,
+                )
+            )
+            if task is None:
+                self._queue.wait_bell(BELL_S, self.stopping)
+            else:
+                self._take(task)
+        for job in self._handoff.close_intake():
+            self.give_back(job)
+
+    def _take(self, task: Task) -> None:
+        job = Job(task)
+        self._leases.hold(job)
+        log.debug("task %s: reserved", job.request_id)
+        try:
+            job.handler = self._registry.find(task)
+            job.prepared = job.handler.prepare(task)
+            job.id_task = job.handler.id_task(job.prepared)
+        except Exception as error:  # noqa: BLE001 - a poisoned task must fail alone, whatever it breaks
+            self._publisher.submit(Work(job, failure=failure_of(error)))
+            return
+        if self.stopping.is_set() or not self._handoff.put(job):
+            self.give_back(job)
+
+    def give_back(self, job: Job) -> None:
+        """Return a task that was not started: not a delivery, and the next worker takes it at once."""
+        self._leases.drop(job)
+        try:
+            # One attempt: with Redis away the lease lapses by itself, and a drain must not hang on it.
+            self._queue.attempt(self._queue.tasks.release(job.task))
+        except LeaseLostError:
+            return  # it ended meanwhile
+        log.info("task %s: given back", job.request_id)

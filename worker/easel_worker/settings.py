@@ -1,0 +1,93 @@
+"""What an operator may set for a worker: `EASEL_*` variables, checked at start."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from easel_contract.settings import CommonSettings
+
+_WORKER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}\Z")
+
+
+def default_worker_id() -> str:
+    """``host-pid-random``: readable in the list of workers, and new for every process."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).strip("-.")[:40] or "worker"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class WorkerSettings(CommonSettings):
+    """One worker process. What gateway and worker share is in `CommonSettings`."""
+
+    worker_id: str = Field(
+        default_factory=default_worker_id,
+        description="Name in leases, heartbeats and logs, unique among the living workers; host-pid-random.",
+    )
+    device: str = Field("auto", description="auto (the first GPU, else the CPU), cpu, cuda or cuda:1.")
+    dtype: str = Field("auto", description="auto (fp16 on CUDA, fp32 on the CPU), fp32, bf16 or fp16.")
+    torch_threads: int = Field(0, ge=0, le=512, description="CPU threads of torch; 0 is torch's own choice.")
+    prefetch: int = Field(
+        1,
+        ge=0,
+        le=16,
+        description="Tasks reserved ahead of the running one; 0 leaves them to other workers.",
+    )
+    heartbeat_s: float = Field(
+        5.0, gt=0, le=60, description="Seconds between heartbeats; a worker that misses three counts as gone."
+    )
+    drain_s: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds the running task may take after SIGTERM before it is given back.",
+    )
+    default_checkpoint: str = Field(
+        "", description="Checkpoint of requests that name none; empty is the model directory's first by name."
+    )
+    checkpoint_cache: int = Field(1, ge=1, le=64, description="Checkpoints kept in memory.")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of this worker's Prometheus page; 0 is none."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address the Prometheus page listens on.")
+    handlers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("easel_worker.handlers.echo:EchoHandler", "easel_worker.handlers.txt2img:Txt2ImgHandler"),
+        description="What the worker serves: module:attribute, comma separated.",
+    )
+
+    @field_validator("handlers", mode="before")
+    @classmethod
+    def _split_handlers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("handlers")
+    @classmethod
+    def _check_handlers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [spec for spec in value if spec.count(":") != 1 or spec.startswith(":") or spec.endswith(":")]
+        if wrong or not value:
+            raise ValueError(
+                f"use module:attribute, separated by commas; wrong: {wrong or 'the list is empty'}"
+            )
+        return value
+
+    @field_validator("worker_id")
+    @classmethod
+    def _check_worker_id(cls, value: str) -> str:
+        if not _WORKER_ID.match(value):
+            raise ValueError("use 1 to 100 letters, digits, '_', '.', ':' or '-'")
+        return value
+
+    @property
+    def lease_ms(self) -> int:
+        return int(self.lease_s * 1000)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.data_dir / "models" / "Stable-diffusion"

@@ -1,0 +1,113 @@
+"""The one thread that touches torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from easel_queue import LeaseLostError, TaskCancelledError
+from easel_worker.duty import Duty
+from easel_worker.handlers.base import Handler, RunContext
+from easel_worker.handlers.registry import Registry
+from easel_worker.handoff import Handoff
+from easel_worker.job import Job
+from easel_worker.lease import LeaseKeeper
+from easel_worker.progress import ProgressReporter
+from easel_worker.publish import Publisher, Work
+from easel_worker.stats import Stats
+from easel_worker.steady import GaveUpError, SteadyQueue
+
+log = logging.getLogger(__name__)
+
+
+class TorchThread(Duty):
+    """Starts a prepared job (this counts its delivery), runs its handler, hands the output to publish.
+
+    Ends when the hand-over is closed and empty. `ready` is called once every handler is set up.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        queue: SteadyQueue,
+        registry: Registry,
+        leases: LeaseKeeper,
+        handoff: Handoff,
+        publisher: Publisher,
+        reporter: ProgressReporter,
+        stats: Stats,
+        lease_ms: int,
+        on_ready: Callable[[], None],
+        on_crash: Callable[[str], None],
+    ) -> None:
+        super().__init__(on_crash)
+        self._queue = queue
+        self._registry = registry
+        self._leases = leases
+        self._handoff = handoff
+        self._publisher = publisher
+        self._reporter = reporter
+        self._stats = stats
+        self._lease_ms = lease_ms
+        self._on_ready = on_ready
+
+    def body(self) -> None:
+        if not self._set_up():
+            return
+        while (job := self._handoff.take()) is not None:
+            if self._start(job):
+                self._work(job)
+
+    def _set_up(self) -> bool:
+        try:
+            for handler in self._registry:
+                handler.setup()
+        except Exception as error:
+            log.error("the worker cannot start: %s: %s", type(error).__name__, error)
+            log.debug("the reason in full", exc_info=True)
+            self._on_crash(self.name)
+            return False
+        self._on_ready()
+        return True
+
+    def _start(self, job: Job) -> bool:
+        """Count the delivery. False when the task is no longer ours to begin."""
+        if job.stop_reason is None:
+            try:
+                self._queue.run(self._queue.tasks.start(job.task, lease_ms=self._lease_ms))
+            except (LeaseLostError, TaskCancelledError) as error:
+                log.info("task %s: not started: %s", job.request_id, error)
+            except GaveUpError:
+                log.warning("task %s: not started: the worker stops while Redis is away", job.request_id)
+            else:
+                job.started = True
+                return True
+        # Cancelled or lost while it was prefetched: the queue has already told the client.
+        self._leases.drop(job)
+        self._stats.count("lost")
+        return False
+
+    def _work(self, job: Job) -> None:
+        handler = job.handler
+        if handler is None:
+            raise AssertionError("a job reaches the torch thread only with its handler")
+        work = self._render(job, handler)
+        if work.failure is not None and work.failure.out_of_memory:
+            # Only now: while the exception lived, its traceback held the tensors.
+            handler.free_memory()
+        job.prepared = None
+        self._publisher.submit(work)
+
+    def _render(self, job: Job, handler: Handler[object, object]) -> Work:
+        ctx = RunContext(job, self._reporter.report)
+        with self._stats.running(job):
+            try:
+                return Work(job, output=handler.run(job.prepared, ctx))
+            except Exception as error:
+                failure = handler.explain(error)
+                if failure.retry and failure.stop is None:
+                    log.warning(
+                        "task %s: %s", job.request_id, failure.message, exc_info=not failure.out_of_memory
+                    )
+        return Work(job, failure=failure)
