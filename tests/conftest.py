@@ -1,4 +1,4 @@
-"""Shared by all tests: one real Redis per session, one service name per test."""
+"""Shared by all tests: one real Redis per test run, one service name per test."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The session's Redis. Tests must not stop it; one that wants to takes `own_redis`."""
+    """The test run's Redis. Tests must not stop it; one that wants to takes `own_redis`."""
     server = RedisServer(tmp_path_factory.mktemp("redis"), embedded.free_port(), embedded.new_password())
     server.start()
     yield server
@@ -81,7 +81,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def redis_url(redis_server: RedisServer) -> str:
-    """Address of the session's Redis."""
+    """Address of the test run's Redis."""
     return redis_server.url
 
 

@@ -1,4 +1,4 @@
-"""A real gateway on a free port in the test's own event loop, over the session's Redis."""
+"""A real gateway on a free port in the test's own event loop, over the test run's Redis."""
 
 from __future__ import annotations
 

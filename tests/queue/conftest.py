@@ -1,4 +1,4 @@
-"""A queue on the session's Redis whose clock the test turns."""
+"""A queue on the test run's Redis whose clock the test turns."""
 
 from __future__ import annotations
 
