@@ -7,6 +7,7 @@ they raise `QueueUnavailableError`.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -49,8 +50,9 @@ _AWAY = (
 )
 """redis-py's errors that pass by themselves or by an operator's hand, and say nothing about the call."""
 
-_AWAY_REPLIES = ("MISCONF", "NOREPLICAS", "BUSY ")
-"""Beginnings of replies without a class that pass too: a full disk, missing replicas, a script that hangs."""
+_AWAY_REPLIES = re.compile(r"(?:^|: -)(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|BUSY) ")
+"""Replies that pass too and have no class: a full disk, missing replicas, a script that hangs. Redis before 7
+quotes any of them behind "ERR Error running script …: -" when they hit a command inside a script."""
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def _typed() -> Iterator[None]:
     except _AWAY as error:
         raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error
     except ResponseError as error:
-        if str(error).startswith(_AWAY_REPLIES):
+        if _AWAY_REPLIES.search(str(error)):
             raise QueueUnavailableError(str(error)) from error
         raise
 

@@ -20,7 +20,7 @@ def queue(own_redis: RedisServer) -> Iterator[Queue]:
 
 def test_out_of_memory_stores_nothing_and_passes(queue: Queue) -> None:
     queue._redis.config_set("maxmemory", 1)
-    with pytest.raises(QueueUnavailableError, match="OutOfMemory"):
+    with pytest.raises(QueueUnavailableError, match="maxmemory"):
         queue.run(queue.tasks.put(b"x", request_id="r1"))
     queue._redis.config_set("maxmemory", 0)
     assert queue.run(queue.tasks.status("r1")) is None
@@ -30,7 +30,7 @@ def test_out_of_memory_stores_nothing_and_passes(queue: Queue) -> None:
 def test_a_replica_that_was_not_promoted_yet_refuses(queue: Queue, redis_server: RedisServer) -> None:
     queue.run(queue.sink.count())
     queue._redis.replicaof("127.0.0.1", redis_server.port)
-    with pytest.raises(QueueUnavailableError, match="ReadOnly"):
+    with pytest.raises(QueueUnavailableError, match=r"(?i)read ?only"):
         queue.run(queue.tasks.put(b"x", request_id="r1"))
 
 
