@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from easel_contract.requests import Txt2ImgRequest
@@ -45,7 +46,9 @@ DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 def create_app(settings: GatewaySettings) -> FastAPI:
     """The ASGI application. Connections are opened when its lifespan begins; the queue may be away then."""
     metrics = Metrics()
-    app = FastAPI(
+    app = FastAPIOffline(  # FastAPI whose /docs brings its scripts along: no CDN on a closed network
+        redoc_url=None,
+        static_url="/docs-assets",
         title="Easel",
         summary="Self-hosted Stable Diffusion: A1111's API and EAS queues",
         redirect_slashes=False,  # the SDKs repeat a redirected POST, which would store it twice

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from easel_queue import Queue
+from easel_queue import Queue, QueueUnavailableError
 
 READY = re.compile(r"Easel is ready: (http://127\.0\.0\.1:\d+)  \(service easel, (.*), data in (.*)\)\n")
 
@@ -160,7 +160,7 @@ def test_a_killed_redis_comes_back_with_its_data_and_its_port(start_up: Callable
 def _length(queue: Queue) -> int | None:
     try:
         return queue.run(queue.source.attributes()).length
-    except ConnectionError:
+    except QueueUnavailableError:
         return None
 
 

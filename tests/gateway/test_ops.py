@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -165,3 +166,13 @@ async def test_a_stopping_gateway_ends_long_polls_and_streams(gateway: RunningGa
     await asyncio.wait_for(gateway.stop(), 10)
     assert (await poll).status_code == 204
     assert [name async for name, _ in events] == []
+
+
+async def test_the_api_page_needs_no_other_server(gateway: RunningGateway) -> None:
+    page = await gateway.client.get("/docs")
+    assert page.status_code == 200
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert any(link.endswith("swagger-ui-bundle.js") for link in links)
+    for link in links:
+        assert link.startswith("/"), link
+        assert (await gateway.client.get(link)).status_code == 200, link

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -39,5 +40,7 @@ async def test_a_hub_stopped_while_it_connects_ends(own_redis: RedisServer) -> N
         queue = AsyncQueue(own_redis.url, service="brief")
         hub = EventHub(queue)
         await hub.start()
-        await hub.stop()
+        await asyncio.wait_for(hub.stop(), 10)
+        assert hub._runner is not None
+        assert hub._runner.done()
         await queue.close()

@@ -47,12 +47,13 @@ def test_seeds_that_mean_random(seed: object) -> None:
 
 
 def test_a1111s_own_test_payload_is_accepted() -> None:
-    parse(
+    request = parse(
         batch_size=1, cfg_scale=7, denoising_strength=0, enable_hr=False, eta=0, firstphase_height=0,
         firstphase_width=0, height=64, n_iter=1, negative_prompt="", prompt="example", restore_faces=False,
         s_churn=0, s_noise=1, s_tmax=0, s_tmin=0, sampler_index="Euler a", seed=-1, seed_resize_from_h=-1,
         seed_resize_from_w=-1, steps=3, styles=[], subseed=-1, subseed_strength=0, tiling=False, width=64,
     )  # fmt: skip
+    assert (request.choice.sampler, request.steps, request.width) == ("Euler a", 3, 64)
 
 
 def test_sampler_name_wins_over_sampler_index() -> None:
