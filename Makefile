@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
+BENCHMARKS := queue_cycle overhead worker_busy
 SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -35,7 +36,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## run the benchmarks one after the other; tables go to benchmarks/results/
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
