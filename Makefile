@@ -10,10 +10,10 @@ SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install up test test-slow lint bench clean
+.PHONY: help install up test test-slow lint bench shapes shapes-smoke clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  variables:      PYTHON=python3.12 (any from 3.10), ARGS="--port 9000" (for up, test, test-slow)'
 	@echo '                  EASEL_TORCH=cpu|cuda, EASEL_* settings (docs/operations.md)'
@@ -37,6 +37,12 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/.dev ## run the benchmarks one after the other; tables go to benchmarks/results/
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+shapes: $(VENV)/.installed ## make the small model from nothing (hours on a CPU) in build/shapes
+	$(BIN)/python -m easel_shapes.recipe all --out build/shapes $(ARGS)
+
+shapes-smoke: $(VENV)/.installed ## every stage of the recipe in its short form
+	$(BIN)/python -m easel_shapes.recipe all --smoke --out build/shapes-smoke $(ARGS)
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

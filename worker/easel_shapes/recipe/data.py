@@ -1,0 +1,76 @@
+"""The training data: an endless seeded stream of scenes, and pictures of them in memory, by size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easel_shapes.recipe.drawing import Scene, draw_scene
+from easel_shapes.recipe.scenes import random_scene
+
+# (width, height) and how many of 100 pictures have that size. Mostly the native size; the others teach that
+# the scene fills the frame, whatever the frame is.
+SIZES: tuple[tuple[tuple[int, int], int], ...] = (
+    ((128, 128), 76),
+    ((96, 96), 8),
+    ((160, 160), 4),
+    ((96, 128), 6),
+    ((128, 96), 6),
+)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures of one size: `scenes[i]` is drawn in `pictures[i]`, (count, height, width, 3) uint8."""
+
+    width: int
+    height: int
+    scenes: list[Scene]
+    pictures: NDArray[np.uint8]
+
+
+def scene_stream(seed: int, width: int, height: int) -> Iterator[Scene]:
+    """Training scenes without end; the same seed and size give the same scenes."""
+    rng = Random(f"{seed} {width}x{height}")  # noqa: S311 - drawings are no secrets
+    while True:
+        yield random_scene(rng, width, height)
+
+
+def draw_pools(seed: int, count: int) -> list[Pool]:
+    """About `count` pictures, shared out over the sizes; at least 8 of each."""
+    return [draw_pool(seed, width, height, max(8, count * share // 100)) for (width, height), share in SIZES]
+
+
+def draw_pool(seed: int, width: int, height: int, count: int) -> Pool:
+    """`count` pictures of one size."""
+    stream = scene_stream(seed, width, height)
+    scenes = [next(stream) for _ in range(count)]
+    pictures = np.empty((count, height, width, 3), dtype=np.uint8)
+    for index, scene in enumerate(scenes):
+        pictures[index] = draw_scene(scene)
+    return Pool(width, height, scenes, pictures)
+
+
+def load_or_draw(folder: Path, seed: int, count: int) -> list[Pool]:
+    """`draw_pools`, with the pictures kept in `folder` for the next sitting."""
+    pools = []
+    for (width, height), share in SIZES:
+        number = max(8, count * share // 100)
+        path = folder / f"pictures-{seed}-{width}x{height}-{number}.npy"
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            pool = draw_pool(seed, width, height, number)
+            part = path.with_suffix(".part.npy")
+            np.save(part, pool.pictures)
+            part.replace(path)
+            pools.append(pool)
+            continue
+        stream = scene_stream(seed, width, height)
+        scenes = [next(stream) for _ in range(number)]
+        pools.append(Pool(width, height, scenes, np.load(path)))
+    return pools
