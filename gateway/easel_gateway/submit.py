@@ -22,13 +22,11 @@ from easel_queue import (
     QueueUnavailableError,
     Reply,
     SinkFullError,
-    State,
 )
 
 _log = logging.getLogger(__name__)
 
 ALIVE = {"waiting", "running", "progress"}
-ENDED = {State.DONE, State.DEAD, State.CANCELLED, State.DELETED}
 LOOK_AGAIN_S = 5.0
 """A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
 MAX_PRIORITY = 511
@@ -159,7 +157,7 @@ async def _look(gateway: Gateway, request_id: str) -> Entry | None:
     if reply is not None:
         return reply
     status = await gateway.queue.run(tasks.status(request_id))
-    if status is not None and status.state not in ENDED:
+    if status is not None and not status.state.ended:
         return None
     # It may have ended between the two reads; then its reply is there now.
     reply = await gateway.queue.run(tasks.take_reply(request_id))

@@ -34,13 +34,15 @@ from easel_queue.model import (
     Watcher,
     Worker,
 )
-from easel_queue.stream_calls import StreamCalls
-from easel_queue.task_calls import TaskCalls
+from easel_queue.stream_calls import TRUNCATE_BATCH, StreamCalls
+from easel_queue.task_calls import REQUEST_ID_TAG, TaskCalls
 
 __all__ = [
     "INPUT",
     "REAR",
+    "REQUEST_ID_TAG",
     "SINK",
+    "TRUNCATE_BATCH",
     "AsyncQueue",
     "Attributes",
     "Call",

@@ -26,6 +26,11 @@ class State(str, Enum):
     CANCELLED = "cancelled"
     DELETED = "deleted"
 
+    @property
+    def ended(self) -> bool:
+        """The task is over: nothing more will happen to it."""
+        return self not in (State.WAITING, State.RESERVED, State.RUNNING)
+
 
 @dataclass(frozen=True)
 class Placed:

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from easel_gateway.eas.durations import parse_duration
 from easel_gateway.errors import ApiError
+from easel_queue import REQUEST_ID_TAG
 
-REQUEST_ID_TAG = "requestId"
 NEWEST = -1
 """Start index that means: the newest only."""
 

@@ -18,12 +18,11 @@ from easel_gateway.edge.body import read_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
 from easel_gateway.submit import priority_of, put_task
+from easel_queue import TRUNCATE_BATCH
 
 router = APIRouter(tags=["EAS queue"])
 
 ADDRESS = "/api/predict/{rest:path}"
-TRUNCATE_BATCH = 1000
-"""Items removed in one step."""
 
 Operation = Callable[[Request, Target, Query], Awaitable[Response]]
 
@@ -188,7 +187,7 @@ async def _truncate(request: Request, target: Target, query: Query) -> Response:
     queue = gateway_of(request).queue
     before = query.number("_index_", default=0, low=0, high=2**53 - 1)
     # Batches, so that a long queue does not hold Redis up for everybody else.
-    while await queue.run(target.stream(queue).truncate(before, limit=TRUNCATE_BATCH)) == TRUNCATE_BATCH:
+    while await queue.run(target.stream(queue).truncate(before)) == TRUNCATE_BATCH:
         pass
     return PlainTextResponse("OK")
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from easel_gateway.eas.codecs import Codec, negotiate
-from easel_gateway.eas.query import REQUEST_ID_TAG, Query
+from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Consumer, Target, consumer_of
 from easel_gateway.gateway import Gateway, gateway_of
 from easel_queue import (
+    REQUEST_ID_TAG,
     DuplicateWatcherError,
     Entry,
     QueueError,

@@ -16,8 +16,6 @@ POLL_S = 1.0
 KEEP_ALIVE_S = 15.0
 """A comment goes out after this much silence, so that proxies do not cut the stream."""
 
-ENDED = {State.DONE, State.DEAD, State.CANCELLED, State.DELETED}
-
 
 def render_status(status: Status) -> dict[str, Any]:
     """One task as JSON. `position` is the number of tasks ahead of it, null unless it waits."""
@@ -44,7 +42,7 @@ async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIt
         silent_s = 0.0
         while status is not None:
             body = render_status(status)
-            if status.state in ENDED:
+            if status.state.ended:
                 yield _event("end", body)
                 return
             place = (status.state, status.ahead, status.deliveries)

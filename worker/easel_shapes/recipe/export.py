@@ -13,33 +13,9 @@ from numpy.typing import NDArray
 from easel_shapes.recipe import sitting, train_vae
 from easel_shapes.recipe.networks import CLIP_TOKENS, TEXT_CONFIG, UNET_CONFIG, VAE_CONFIG, Vocabulary
 from easel_worker.diffusion.libraries import save_file
+from easel_worker.diffusion.random_model import MODEL_INDEX, SCHEDULER
 
 _TABLE = "embeddings.token_embedding.weight"
-_SCHEDULER: dict[str, Any] = {
-    "_class_name": "DDIMScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "prediction_type": "v_prediction",
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-}
-_MODEL_INDEX: dict[str, Any] = {
-    "_class_name": "StableDiffusionPipeline",
-    "_diffusers_version": "0.42.1",
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "requires_safety_checker": False,
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
 
 
 def export(work: Path, target: Path, pictures: NDArray[np.uint8], device: torch.device) -> None:
@@ -93,8 +69,10 @@ def write_model(
     if text_encoder[_TABLE].shape[0] != CLIP_TOKENS:
         raise ValueError(f"the table has {text_encoder[_TABLE].shape[0]} rows; CLIP has {CLIP_TOKENS} tokens")
     _write_network(target / "text_encoder", config, "model.safetensors", prefixed)
-    _write_json(target / "scheduler" / "scheduler_config.json", _SCHEDULER)
-    _write_json(target / "model_index.json", _MODEL_INDEX)
+    _write_json(
+        target / "scheduler" / "scheduler_config.json", {**SCHEDULER, "prediction_type": "v_prediction"}
+    )
+    _write_json(target / "model_index.json", MODEL_INDEX)
 
 
 def _write_network(

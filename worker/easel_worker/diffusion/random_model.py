@@ -71,7 +71,7 @@ _TEXT: dict[str, Any] = {
     "pad_token_id": 49407,
 }
 # Stable Diffusion 1.x's noise levels, and DDIM's habits as its folder has them.
-_SCHEDULER: dict[str, Any] = {
+SCHEDULER: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -83,7 +83,7 @@ _SCHEDULER: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-_MODEL_INDEX: dict[str, Any] = {
+MODEL_INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
     "_diffusers_version": "0.42.1",
     "feature_extractor": [None, None],
@@ -140,8 +140,8 @@ def build_random_checkpoint(folder: Path, seed: int = 0) -> Path:
     text_config = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **_TEXT}
     _write_model(folder / "text_encoder", text_config, "model.safetensors", text_weights)
     _write_tokenizer(folder / "tokenizer")
-    _write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
-    _write_json(folder / "model_index.json", _MODEL_INDEX)
+    _write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    _write_json(folder / "model_index.json", MODEL_INDEX)
     return folder
 
 
