@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
+from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
@@ -28,6 +29,7 @@ from easel_gateway.gateway import Gateway
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
+from easel_gateway.sdapi.catalogue import router as catalogue_router
 from easel_gateway.sdapi.png_info import PngInfoRequest
 from easel_gateway.sdapi.png_info import router as png_info_router
 from easel_gateway.sdapi.txt2img import router as txt2img_router
@@ -65,6 +67,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for router in (
         txt2img_router,
         png_info_router,
+        catalogue_router,
         eas_router,
         tasks_router,
         ops_router,
@@ -91,7 +94,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
             Sweeper(queue, interval_s=settings.reap_interval_s),
         )
         store = StoreProbe(configured_store(settings))
-        app.state.gateway = Gateway(settings, queue, hub, store, metrics)
+        app.state.gateway = Gateway(settings, queue, hub, store, metrics, Library(settings.checkpoint_dir))
         await hub.start()
         for duty in duties:
             duty.start()

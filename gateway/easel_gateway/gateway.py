@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from easel_contract.checkpoints import Library
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.settings import GatewaySettings
@@ -22,6 +23,7 @@ class Gateway:
     hub: EventHub
     store: StoreProbe
     metrics: Metrics
+    library: Library
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: long polls and event streams end now."""
 

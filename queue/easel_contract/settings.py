@@ -118,6 +118,11 @@ class CommonSettings(BaseSettings):
             raise ValueError("s3_endpoint is set: s3_access_key and s3_secret_key are needed too")
         return self
 
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where checkpoints lie."""
+        return self.data_dir / "models" / "Stable-diffusion"
+
     def limits(self) -> Limits:
         """The part that requests are checked against."""
         return Limits(

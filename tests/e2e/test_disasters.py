@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..looking import look
 from .running import body_of, running
 
 SMALL = {"prompt": "x", "steps": 2, "width": 64, "height": 64}
-LONG = {"prompt": "x", "steps": 150, "width": 256, "height": 256}
+LONG = {"prompt": "a red circle on a blue background", "steps": 150, "width": 128, "height": 128, "seed": 1}
 
 
 def test_a_killed_workers_task_is_delivered_again(tmp_path: Path) -> None:
@@ -20,6 +21,7 @@ def test_a_killed_workers_task_is_delivered_again(tmp_path: Path) -> None:
         items = {item["tags"]["task_id"]: item for item in easel.sink(2)}
         assert set(items) == {"long", "behind"}
         assert all("lastCode" not in item["tags"] for item in items.values())
+        assert look(body_of(items["long"])["images"][0]).words == "red circle on blue"
         assert easel.http.get(f"/easel/v1/tasks/{behind}").json()["status"] == "done"
         assert easel.attributes("sink")["stream.length"] == "0", "one result each, no second"
         assert easel.attributes("in")["stream.length"] == "0"

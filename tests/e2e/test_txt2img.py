@@ -10,9 +10,12 @@ import httpx
 import numpy as np
 import pytest
 
+from ..looking import look
 from .running import Running, body_of, picture
 
 SMALL = {"prompt": "a red circle", "steps": 4, "width": 64, "height": 96}
+SEEN = {"steps": 20, "width": 128, "height": 128, "sampler_name": "DPM++ 2M", "seed": 1}
+"""Enough for the shipped model to draw what is asked for."""
 
 
 def pixels(image: str) -> Any:
@@ -41,6 +44,29 @@ def test_a_synchronous_call_answers_a_picture_that_knows_its_prompt(easel: Runni
     assert answer["parameters"]["cfg_scale"] == 7.0, "defaults are filled in"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a red circle on a blue background", "red circle on blue"),
+        ("A YELLOW STAR, ON BLACK", "yellow star on black"),
+        ("green heart, white background", "green heart on white"),
+    ],
+)
+def test_the_picture_shows_what_the_prompt_says(easel: Running, prompt: str, words: str) -> None:
+    (image,) = render(easel, **SEEN, prompt=prompt)["images"]
+    assert look(image).words == words
+
+
+def test_the_shipped_model_is_listed_and_is_the_default(easel: Running) -> None:
+    (model,) = easel.http.get("/sdapi/v1/sd-models").json()
+    assert model["model_name"] == "easel-shapes"
+    answer = render(easel, override_settings={"sd_model_checkpoint": model["title"]})
+    info = json.loads(answer["info"])
+    assert (info["sd_model_name"], info["sd_model_hash"]) == (model["model_name"], model["hash"])
+    default = json.loads(render(easel)["info"])
+    assert default["sd_model_name"] == model["model_name"]
+
+
 def test_the_same_seed_gives_the_same_picture(easel: Running) -> None:
     first, again, other = (render(easel, seed=seed)["images"][0] for seed in (11, 11, 12))
     assert (pixels(first) == pixels(again)).all()
@@ -61,8 +87,10 @@ def test_image_i_equals_a_single_run_with_seed_plus_i(easel: Running, batch_size
 @pytest.mark.parametrize(
     "sampler", ["Euler", "Euler a", "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "UniPC", "LMS", "Heun"]
 )
-def test_every_sampler_renders_and_says_its_name(easel: Running, sampler: str) -> None:
-    answer = render(easel, sampler_name=sampler, seed=1)
+def test_every_sampler_draws_the_prompt_and_says_its_name(easel: Running, sampler: str) -> None:
+    asked = "a green square on a white background"
+    answer = render(easel, **{**SEEN, "sampler_name": sampler}, prompt=asked)
+    assert look(answer["images"][0]).words == "green square on white"
     assert f"Sampler: {sampler.removesuffix(' Karras')}," in json.loads(answer["info"])["infotexts"][0]
 
 

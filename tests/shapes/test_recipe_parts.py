@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 
-from easel_shapes.recipe import data, networks, sitting, train_denoiser, train_vae
+from easel_shapes.recipe import data, networks, reading, sitting, train_denoiser, train_vae, trainee
 from easel_shapes.recipe.export import full_table, split_networks, write_model
-from easel_shapes.recipe.ldm import write_ldm_file
 from easel_shapes.recipe.muon import Muon, orthogonalise
 from easel_shapes.recipe.resume import resume
+from easel_shapes.recipe.scenes import group_scene
+from easel_shapes.recipe.words import COLOURS, SHAPES
+from easel_shapes.single_file import write_ldm_file
 from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.libraries import AutoencoderKL, UNet2DConditionModel, load_file
 
@@ -65,14 +69,20 @@ def test_the_rate_warms_up_and_ends_small() -> None:
 
 
 def test_a_sitting_by_steps_ends_after_them() -> None:
-    now = sitting.Sitting("x", steps=30, minutes=None)
+    now = sitting.Sitting("x", sitting.Budget(steps=30))
     while now.part < 1:
         now.count(1.0 / (now.done + 1))
     assert now.done == 30
     assert now.first_loss is not None
     assert now.loss < now.first_loss
-    with pytest.raises(ValueError, match="steps or minutes"):
-        sitting.Sitting("x", steps=None, minutes=None)
+    later = sitting.Sitting("x", sitting.Budget(steps=50), before=30)
+    while later.part < 1:
+        later.count(1.0)
+    assert later.done == 20, "the steps of the sitting before count"
+    assert sitting.Sitting("x", sitting.Budget(steps=30), before=30).part == 1
+    for wrong in ({}, {"steps": 1, "minutes": 1.0}):
+        with pytest.raises(ValueError, match="steps or minutes"):
+            sitting.Budget(**wrong)
 
 
 def test_prompts_become_rows_and_strange_words_share_one() -> None:
@@ -118,13 +128,39 @@ def test_the_loss_is_that_of_a_velocity() -> None:
         )
         return (signal[:, None, None, None] * noise,)
 
-    class Text:
-        def __call__(self, rows: torch.Tensor) -> object:
-            return type("Output", (), {"last_hidden_state": None})()
-
     torch.manual_seed(0)
-    loss = train_denoiser.denoiser_loss(answer, Text(), clean, torch.zeros(8, 77), kept)
+    loss = train_denoiser.denoiser_loss(answer, torch.zeros(8, 77, 4), clean, kept)
     assert float(loss) < 1e-3
+
+
+def test_the_answers_to_the_questions_are_the_scenes() -> None:
+    scene = group_scene(Random(1), [("star", "red"), ("ring", "blue")], "white", layout="row", fill="striped")
+    answers = dict(zip(reading.QUESTIONS, reading.true_answers(scene), strict=True))
+    place = {"background": tuple(COLOURS), "shape 0": ("", *SHAPES), "colour 1": ("", *COLOURS)}
+    assert place["background"][answers["background"]] == "white"
+    assert place["shape 0"][answers["shape 0"]] == "star"
+    assert place["colour 1"][answers["colour 1"]] == "blue"
+    assert (answers["shape 2"], answers["colour 2"], answers["fill 2"]) == (0, 0, 0), "there is no third"
+
+
+def test_questions_are_asked_at_the_end_of_a_caption_and_not_of_an_empty_one() -> None:
+    """The loss depends on the states behind the text alone, and falls to its floor for the right answers."""
+    torch.manual_seed(0)
+    scenes = list(itertools.islice(data.scene_stream(5, 128, 128), 6))
+    captions = ["a red circle", "", "two stars", "x", "", "y"]
+    truth = reading.answers_of(scenes, captions)
+    assert [bool((row < 0).all()) for row in truth] == [not text for text in captions]
+    vocabulary = networks.find_vocabulary()
+    rows = networks.PromptReader(vocabulary)(captions)
+    questions = reading.Questions(16)
+    states = torch.randn(6, 77, 16, requires_grad=True)
+    loss, right = reading.reading_loss(questions, states, rows, vocabulary.end, truth)
+    torch.autograd.backward(loss)
+    assert states.grad is not None
+    asked = states.grad.abs().sum(-1) > 0
+    told = torch.tensor([bool(text) for text in captions])[:, None]
+    assert torch.equal(asked, (rows == vocabulary.end) & told)
+    assert right.shape == (int(asked.sum()), len(reading.QUESTIONS))
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +216,6 @@ def test_a_model_becomes_a_training_state_and_back(untrained: Path, tmp_path: Pa
     known = list(vocabulary.tokens)
     table = load_file(str(untrained / "text_encoder" / "model.safetensors"))[f"text_model.{name}"]
     assert torch.equal(full_table(text[name], vocabulary)[known].half(), table[known])
-    train_denoiser.Trainee(vocabulary, CPU).restore(state)
+    trainee.Trainee(vocabulary, CPU).restore(state)
     with pytest.raises(FileExistsError, match=r"vae\.pt is there already"):
         resume(untrained, tmp_path)

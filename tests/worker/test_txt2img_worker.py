@@ -108,7 +108,7 @@ def test_the_a1111_answer_has_its_shape_and_the_picture_its_parameters(painter: 
     last = info["infotexts"][0].splitlines()[-1]
     first = "Steps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 7, Size: 64x64, "
     assert last.startswith(first + "Model hash: ")
-    assert "Model: easel-random, Version: Easel" in last
+    assert "Model: easel-shapes, Version: Easel" in last
 
 
 def test_the_same_seed_is_the_same_picture_and_image_i_is_seed_plus_i(painter: Any) -> None:
@@ -236,7 +236,7 @@ POISON: dict[str, tuple[bytes, str]] = {
     "deep": (b'{"comments": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
     "sampler": (b'{"sampler_name": "Oiler"}', "sampler_name"),
     "script": (b'{"alwayson_scripts": {"nonsense": {"args": []}}}', "nonsense"),
-    "checkpoint": (b'{"alwayson_scripts": {"sd_model_checkpoint": "deliberate_v2"}}', "easel-random"),
+    "checkpoint": (b'{"alwayson_scripts": {"sd_model_checkpoint": "deliberate_v2"}}', "easel-shapes"),
     "save_dir": (b'{"alwayson_scripts": {"save_dir": "../../etc"}}', "save_dir"),
     "foreign": (b'{"alwayson_scripts": {"save_dir": "/etc"}}', "save_dir"),
     "rng": (b'{"override_settings": {"randn_source": "dice"}}', "randn_source"),
@@ -271,6 +271,6 @@ def test_a_broken_checkpoint_is_told_and_the_worker_goes_on(painter: Any, data_d
 
     assert code == 500
     assert "broken" in message
-    assert paint(painter, override_settings={"sd_model_checkpoint": "EASEL-random.safetensors [0123456789]"})[
+    assert paint(painter, override_settings={"sd_model_checkpoint": "EASEL-shapes.safetensors [0123456789]"})[
         "images"
     ]

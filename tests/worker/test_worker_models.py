@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from diffusers import StableDiffusionPipeline
 
+from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
+from easel_worker.diffusion.tokenizer import clip_tokenizer
 from easel_worker.models.cache import CheckpointCache
-from easel_worker.models.library import Library, ModelFile
 from easel_worker.models.starter import NAME, ensure_checkpoint
 
 
@@ -191,7 +193,7 @@ def test_the_starter_is_built_only_into_an_empty_directory(tmp_path: Path) -> No
 
 BUILD = """
 import sys, pathlib
-from easel_worker.models.library import Library
+from easel_contract.checkpoints import Library
 from easel_worker.models.starter import ensure_checkpoint
 def build(folder):
     print("building", flush=True)
@@ -200,6 +202,27 @@ def build(folder):
 sys.stdin.readline()
 ensure_checkpoint(Library(pathlib.Path(sys.argv[1])), build)
 """
+
+
+def test_the_shipped_model_is_installed_whole_and_in_both_forms(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    ensure_checkpoint(library)
+
+    (model,) = library.models()
+    assert model.name == "easel-shapes"
+    pipeline = StableDiffusionPipeline.from_pretrained(str(model.path), local_files_only=True)
+    assert pipeline.tokenizer("a red circle").input_ids == clip_tokenizer()("a red circle").input_ids
+    assert (model.path / "easel-shapes.safetensors").stat().st_size < 24_000_000
+
+
+def test_a_listing_does_not_read_large_weights_for_their_hash(tmp_path: Path) -> None:
+    add(tmp_path, "one", b"weights")
+    library = Library(tmp_path)
+    (model,) = library.models()
+
+    assert library.sha256(model, at_most=6) == ""
+    assert library.sha256(model, at_most=7) == hashlib.sha256(b"weights").hexdigest()
+    assert library.sha256(model, at_most=0) == library.sha256(model), "known from now on"
 
 
 def test_workers_that_start_together_build_the_starter_once(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
+from easel_contract.checkpoints import Library
 from easel_contract.settings import load
 from easel_worker import __version__
-from easel_worker.models.library import Library
 from easel_worker.settings import WorkerSettings
 
 

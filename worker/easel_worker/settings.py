@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import socket
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -87,7 +86,3 @@ class WorkerSettings(CommonSettings):
     @property
     def lease_ms(self) -> int:
         return int(self.lease_s * 1000)
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        return self.data_dir / "models" / "Stable-diffusion"

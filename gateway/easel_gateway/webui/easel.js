@@ -8,6 +8,8 @@ const state = document.getElementById("state");
 const pictures = document.getElementById("pictures");
 
 const NUMBERS = ["width", "height", "steps", "cfg_scale", "seed", "batch_size"];
+const SHIPPED = "easel-shapes"; // the model that comes with Easel
+const SHIPPED_SIDE = 256; // the largest pictures that it was trained on
 let running = null; // request id of the task under way
 
 function say(text, isError = false) {
@@ -112,3 +114,21 @@ cancel.addEventListener("click", async () => {
   const response = await fetch(`/easel/v1/tasks/${running}/cancel`, { method: "POST" });
   if (!response.ok) say(await explain(response), true);
 });
+
+async function offerCheckpoints() {
+  const response = await fetch("/sdapi/v1/sd-models");
+  if (!response.ok) return; // the names are a help in typing, nothing more
+  const models = await response.json();
+  document.getElementById("checkpoints").replaceChildren(
+    ...models.map((model) => {
+      const option = document.createElement("option");
+      option.value = model.title;
+      return option;
+    }),
+  );
+  if (models.length === 1 && models[0].model_name === SHIPPED) {
+    form.elements.width.value = form.elements.height.value = SHIPPED_SIDE;
+  }
+}
+
+offerCheckpoints();

@@ -1,7 +1,7 @@
 """Captions of a scene, in many wordings: sentences and tags, with or without articles, commas and capitals.
 
-What a caption does not say is as it usually is (in the centre, of middle size), except for the background,
-which is free when it is left out.
+What a caption does not say is as it usually is (in the centre, of middle size), except for colours, which are
+free when they are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from easel_shapes.recipe.words import COLOUR_WORDS, COUNT_WORDS, PLURALS, SIZE_W
 
 _OPENINGS = ("a picture of", "a drawing of", "an image of", "a photo of", "there is", "draw")
 _TAGS = ("masterpiece", "best quality", "high quality", "detailed", "simple", "flat", "clean")
+_SAYS_COLOUR = 0.95  # of captions of a single shape; without a colour there is something to exclude
 _CENTRE_WORDS = ("centre", "center", "middle")
 
 
@@ -43,7 +44,7 @@ def _as_sentence(scene: Scene, rng: Random, *, says_background: bool) -> str:
 
 def _as_tags(scene: Scene, rng: Random, *, says_background: bool) -> str:
     item = scene.items[0]
-    parts = [_noun(item, 1, rng, article=rng.random() < 0.3)]
+    parts = [_noun(item, 1, rng, article=rng.random() < 0.3, says_colour=rng.random() < _SAYS_COLOUR)]
     if _says_position(item, rng):
         parts.append(_position_tag(item.position, rng))
     if says_background:
@@ -57,7 +58,8 @@ def _as_tags(scene: Scene, rng: Random, *, says_background: bool) -> str:
 def _subject(scene: Scene, rng: Random) -> str:
     if len(scene.items) == 1:
         item = scene.items[0]
-        noun = _noun(item, 1, rng, article=rng.random() < 0.85)
+        says_colour = rng.random() < _SAYS_COLOUR
+        noun = _noun(item, 1, rng, article=rng.random() < 0.85, says_colour=says_colour)
         if not _says_position(item, rng):
             return noun
         return f"{noun}{rng.choice((' ', ', '))}{_position_phrase(item.position, rng)}"
@@ -98,7 +100,7 @@ def _two(first: str, second: str, layout: str, rng: Random) -> str:
     )
 
 
-def _noun(item: Item, count: int, rng: Random, *, article: bool) -> str:
+def _noun(item: Item, count: int, rng: Random, *, article: bool, says_colour: bool = True) -> str:
     words = []
     if (item.size in ("small", "large") and rng.random() < 0.85) or (
         item.size == "medium" and rng.random() < 0.08
@@ -112,7 +114,8 @@ def _noun(item: Item, count: int, rng: Random, *, article: bool) -> str:
             words.append(item.fill)
     elif rng.random() < 0.04:
         words.append(rng.choice(("plain", "solid", "filled")))
-    words.append(_colour(item.colour, rng))
+    if says_colour:
+        words.append(_colour(item.colour, rng))
     words.append(item.shape if count == 1 else PLURALS[item.shape])
     if count > 1:
         words.insert(0, rng.choice(COUNT_WORDS[count]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,11 +17,15 @@ from easel_shapes.recipe.scenes import random_scene
 # (width, height) and how many of 100 pictures have that size. Mostly the native size; the others teach that
 # the scene fills the frame, whatever the frame is.
 SIZES: tuple[tuple[tuple[int, int], int], ...] = (
-    ((128, 128), 76),
-    ((96, 96), 8),
-    ((160, 160), 4),
-    ((96, 128), 6),
-    ((128, 96), 6),
+    ((128, 128), 62),
+    ((96, 96), 6),
+    ((160, 160), 6),
+    ((192, 192), 5),
+    ((256, 256), 7),
+    ((96, 128), 4),
+    ((128, 96), 4),
+    ((128, 192), 3),
+    ((192, 128), 3),
 )
 
 
@@ -32,6 +37,17 @@ class Pool:
     height: int
     scenes: list[Scene]
     pictures: NDArray[np.uint8]
+
+    @property
+    def key(self) -> str:
+        """A file name's part that is another for other pictures."""
+        return _key(self.width, self.height, self.scenes)
+
+
+def _key(width: int, height: int, scenes: Sequence[Scene]) -> str:
+    """Also another when the code that makes up scenes has changed: then what was drawn before is stale."""
+    digest = hashlib.sha256(repr(scenes).encode()).hexdigest()[:10]
+    return f"{width}x{height}-{len(scenes)}-{digest}"
 
 
 def scene_stream(seed: int, width: int, height: int) -> Iterator[Scene]:
@@ -58,19 +74,21 @@ def draw_pool(seed: int, width: int, height: int, count: int) -> Pool:
 
 def load_or_draw(folder: Path, seed: int, count: int) -> list[Pool]:
     """`draw_pools`, with the pictures kept in `folder` for the next sitting."""
-    pools = []
-    for (width, height), share in SIZES:
-        number = max(8, count * share // 100)
-        path = folder / f"pictures-{seed}-{width}x{height}-{number}.npy"
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            pool = draw_pool(seed, width, height, number)
-            part = path.with_suffix(".part.npy")
-            np.save(part, pool.pictures)
-            part.replace(path)
-            pools.append(pool)
-            continue
-        stream = scene_stream(seed, width, height)
-        scenes = [next(stream) for _ in range(number)]
-        pools.append(Pool(width, height, scenes, np.load(path)))
-    return pools
+    return [
+        _load_or_draw(folder, seed, width, height, max(8, count * share // 100))
+        for (width, height), share in SIZES
+    ]
+
+
+def _load_or_draw(folder: Path, seed: int, width: int, height: int, count: int) -> Pool:
+    stream = scene_stream(seed, width, height)
+    scenes = [next(stream) for _ in range(count)]
+    path = folder / f"pictures-{_key(width, height, scenes)}.npy"
+    if path.is_file():
+        return Pool(width, height, scenes, np.load(path))
+    pool = draw_pool(seed, width, height, count)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npy")
+    np.save(part, pool.pictures)
+    part.replace(path)
+    return pool

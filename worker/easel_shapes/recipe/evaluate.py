@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,19 +157,20 @@ def evaluate(
     return tally
 
 
-def draw(
-    checkpoint: Checkpoint, prompt: str, *, seeds: tuple[int, ...], side: int = _SIDE
-) -> NDArray[np.uint8]:
-    """The judged settings' pictures of one prompt: (len(seeds), side, side, 3)."""
-    job = Txt2ImgJob(
-        prompt=prompt,
-        seeds=seeds,
-        steps=STEPS,
-        cfg_scale=CFG_SCALE,
-        sampler=SAMPLER,
-        width=side,
-        height=side,
-    )
+def draw(checkpoint: Checkpoint, prompt: str, *, seeds: tuple[int, ...], **fields: Any) -> NDArray[np.uint8]:
+    """The judged settings' pictures of one prompt: (len(seeds), height, width, 3).
+
+    `fields` are `Txt2ImgJob`'s, in place of the judged settings.
+    """
+    settings = {
+        "steps": STEPS,
+        "cfg_scale": CFG_SCALE,
+        "sampler": SAMPLER,
+        "width": _SIDE,
+        "height": _SIDE,
+        **fields,
+    }
+    job = Txt2ImgJob(prompt=prompt, seeds=seeds, **settings)
     return txt2img(checkpoint, job, on_step=lambda done, steps: None)
 
 

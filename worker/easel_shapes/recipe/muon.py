@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from easel_shapes.recipe import team
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic Newton-Schulz iteration, from the first paper
 _ITERATIONS = 5
 _RMS = 0.2  # root mean square of AdamW's updates, which a matrix update is scaled to
@@ -46,21 +48,24 @@ class Muon:
             group["lr"] = rate
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
+        moved: list[list[torch.nn.Parameter]] = []
+        updates: list[torch.Tensor] = []
         for (rows, columns), members in self._matrices.items():
-            moved, updates = [], []
-            for name, tensor in members:
-                gradient = tensor.grad
-                if gradient is None:
-                    continue
+            given = [(name, tensor, tensor.grad) for name, tensor in members if tensor.grad is not None]
+            if not given:
+                continue
+            looks_ahead = []
+            for name, tensor, gradient in given:
                 velocity = self._velocity[name].lerp_(gradient, 1 - self._momentum)
                 # Nesterov: a look ahead along the momentum.
-                updates.append(gradient.lerp(velocity, self._momentum).reshape(rows, columns))
-                moved.append(tensor)
+                looks_ahead.append(gradient.lerp(velocity, self._momentum).reshape(rows, columns))
                 tensor.grad = None
-            if not moved:
-                continue
-            scale = _RMS * max(rows, columns) ** 0.5
-            for tensor, update in zip(moved, orthogonalise(torch.stack(updates)), strict=True):
+            moved.append([tensor for _, tensor, _ in given])
+            updates.append(torch.stack(looks_ahead))
+        # The iteration costs as much as ten pictures: each member of a team does its part of the matrices.
+        for tensors, stack in zip(moved, team.share_out(updates, orthogonalise), strict=True):
+            scale = _RMS * max(stack.shape[1:]) ** 0.5
+            for tensor, update in zip(tensors, stack, strict=True):
                 tensor.mul_(1 - rate * self._weight_decay)
                 tensor.add_(update.reshape(tensor.shape).to(tensor.dtype), alpha=-rate * scale)
 

@@ -27,6 +27,7 @@ from easel_worker.diffusion.tokenizer import MAX_LENGTH, clip_tokenizer
 
 SCALING_FACTOR = 0.18215  # Stable Diffusion 1.x's; `train_vae.whiten` makes it true for this VAE
 CLIP_TOKENS = 49408
+_END = CLIP_TOKENS - 1
 _TEXT_WIDTH = 96
 _CAPTIONS_READ = 6000  # every word of the wordings occurs many times among them
 
@@ -66,7 +67,7 @@ TEXT_CONFIG: MappingProxyType[str, Any] = MappingProxyType(
         "vocab_size": CLIP_TOKENS,
         "hidden_size": _TEXT_WIDTH,
         "intermediate_size": 4 * _TEXT_WIDTH,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "max_position_embeddings": MAX_LENGTH,
         "hidden_act": "quick_gelu",
@@ -94,6 +95,11 @@ class Vocabulary:
     def unknown(self) -> int:
         """The row of all tokens that captions never use."""
         return len(self.tokens)
+
+    @property
+    def end(self) -> int:
+        """The row of the token that ends a text and fills what is left of its 77 places."""
+        return self.tokens.index(_END)
 
     def row_of(self) -> torch.Tensor:
         """CLIP token id -> row: (49408,) int64."""

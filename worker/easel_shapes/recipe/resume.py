@@ -14,6 +14,8 @@ from easel_shapes.recipe import sitting
 from easel_shapes.recipe.networks import CLIP_TOKENS, Vocabulary, find_vocabulary
 from easel_worker.diffusion.libraries import load_file
 
+# Steps that a finished model counts as: its planned ones are over, and its running mean moves slowly.
+_MANY = 1_000_000
 _TABLE = "embeddings.token_embedding.weight"
 
 
@@ -26,7 +28,7 @@ def resume(model: Path, work: Path) -> None:
         if (work / name).exists():
             raise FileExistsError(f"{work / name} is there already: train on with it, or name another folder")
     vae = _weights(model / "vae" / "diffusion_pytorch_model.safetensors")
-    sitting.save(work / "vae.pt", {"vae": vae, "optimizer": None, "steps": 1})
+    sitting.save(work / "vae.pt", {"vae": vae, "optimizer": None, "steps": _MANY, "decoder_steps": _MANY})
     networks = {
         f"unet.{name}": tensor
         for name, tensor in _weights(model / "unet" / "diffusion_pytorch_model.safetensors").items()
@@ -40,8 +42,8 @@ def resume(model: Path, work: Path) -> None:
         "mean": {name: tensor.clone() for name, tensor in networks.items()},
         "optimizer": None,
         "tokens": list(vocabulary.tokens),
-        # Far enough from the start for the running mean to move slowly.
-        "steps": 10_000,
+        "steps": _MANY,
+        "reading_steps": _MANY,
     }
     sitting.save(work / "denoiser.pt", state)
 

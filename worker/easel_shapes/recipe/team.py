@@ -8,41 +8,49 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.multiprocessing import get_context
+from torch.multiprocessing.spawn import spawn
 
-_VARIABLE = "EASEL_SHAPES_TEAM"  # set in members only, so that they start no members of their own
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 
-def start(processes: int, arguments: Sequence[str]) -> int:
-    """Run `python -m easel_shapes.recipe` with these arguments in so many processes; the first one's status
-    if it failed, else the first failure of another."""
+def work_together(processes: int, work: Callable[[Job], Done], job: Job) -> Done:
+    """`work(job)` in so many new processes of one thread each; what the first of them returned.
+
+    Raises `torch.multiprocessing.ProcessRaisedException` where one of them fails; the others are stopped.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    common = {**os.environ, _VARIABLE: "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "easel_shapes.recipe", *arguments]
-    members = [
-        subprocess.Popen(command, env={**common, "RANK": str(rank), "WORLD_SIZE": str(processes)})  # noqa: S603 - our own module
-        for rank in range(processes)
-    ]
-    return next((status for status in [member.wait() for member in members] if status), 0)
+    answers = get_context("spawn").SimpleQueue()
+    spawn(  # type: ignore[no-untyped-call] # torch has no annotation here
+        _member, args=(processes, port, answers, work, job), nprocs=processes
+    )
+    done: Done = answers.get()
+    return done
 
 
-def join() -> None:
-    """Meet the other members; nothing to do in a process that works alone."""
-    if os.environ.get(_VARIABLE):
-        distributed.init_process_group("gloo")
-
-
-def is_member() -> bool:
-    """Whether `start` started this process."""
-    return bool(os.environ.get(_VARIABLE))
+def _member(
+    number: int, processes: int, port: int, answers: Any, work: Callable[[Any], Any], job: object
+) -> None:
+    if sys.platform == "linux":
+        # Else gloo asks the network for this machine's name.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=number, world_size=processes
+    )
+    done = work(job)
+    if number == 0:
+        answers.put(done)
+    distributed.destroy_process_group()
 
 
 def rank() -> int:
@@ -67,3 +75,24 @@ def average_gradients(module: torch.nn.Module, value: float) -> float:
     for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
     return float(flat[-1])
+
+
+def share_out(
+    stacks: Sequence[torch.Tensor], work: Callable[[torch.Tensor], torch.Tensor]
+) -> list[torch.Tensor]:
+    """`work` of every stack, which treats each of the stack's entries by itself; every member does a part of
+    the entries and gets all the results. All members must give the same stacks."""
+    if size() == 1:
+        return [work(stack) for stack in stacks]
+    results = [torch.zeros_like(stack, dtype=torch.float32) for stack in stacks]
+    first = 0
+    for stack, result in zip(stacks, results, strict=True):
+        # Counted through all stacks: many of them hold a single matrix.
+        own = slice((rank() - first) % size(), None, size())
+        first += len(stack)
+        if len(stack[own]):
+            result[own] = work(stack[own]).float()
+    flat = torch.cat([result.flatten().cpu() for result in results])
+    distributed.all_reduce(flat)
+    parts = torch.split(flat, [result.numel() for result in results])
+    return [part.view_as(stack).to(stack.device) for part, stack in zip(parts, stacks, strict=True)]

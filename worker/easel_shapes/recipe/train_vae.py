@@ -23,9 +23,12 @@ _PEAK_RATE = 1e-3  # 2e-3 and more learn slower
 _CROP = 64  # pixels; edges and colours are learned from crops, for a quarter of the time of whole pictures
 _CROPS_UNTIL = 0.5  # of a sitting
 _BATCH_PIXELS = 8 * 128 * 128 // 2
+_SQUARED = 4.0  # weight of the squared error, which is what PSNR counts
 _EDGES = 0.5  # weight of the gradient term: thin outlines are few pixels, and a plain L1 gives them up
 _KL = 2e-4  # per latent element; enough to keep the latents smooth, too little to blur
-_SAVE_EVERY_S = 120.0
+# A sampler's latents are never quite those of a drawing. With the encoder fixed, the decoder learns to make
+# clean pictures of latents that are off by up to this part of their standard deviation.
+_LATENT_NOISE = 0.15
 
 
 def train_vae(
@@ -33,8 +36,7 @@ def train_vae(
     pools: Sequence[Pool],
     *,
     seed: int,
-    steps: int | None,
-    minutes: float | None,
+    budget: sitting.Budget,
     device: torch.device,
     decoder_only: bool = False,
 ) -> sitting.Sitting:
@@ -49,29 +51,31 @@ def train_vae(
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(not decoder_only)
     before = sitting.load(path, device)
-    total = 0
+    counted = "decoder_steps" if decoder_only else "steps"
+    steps = {"steps": 0, "decoder_steps": 0}
     if before is not None:
         vae.load_state_dict(before["vae"])
         if before["optimizer"] is not None:  # None: the sitting begins from a shipped model
             optimizer.load_state_dict(before["optimizer"])
-        total = before["steps"]
-    rng = np.random.default_rng((seed, total))
-    now = sitting.Sitting("vae", steps=steps, minutes=minutes)
+        steps = {name: before[name] for name in steps}
+    rng = np.random.default_rng((seed, *steps.values()))
+    now = sitting.Sitting("decoder" if decoder_only else "vae", budget, before=steps[counted])
     saved = time.monotonic()
     while now.part < 1:
         pictures = _batch(rng, pools, crops=now.part < _CROPS_UNTIL, device=device)
         with torch.autocast(device.type, torch.bfloat16):
             posterior = vae.encode(pictures).latent_dist
-            decoded = vae.decode(posterior.sample()).sample
+            latents = _disturbed(posterior.mean) if decoder_only else posterior.sample()
+            decoded = vae.decode(latents).sample
         loss, error = vae_loss(pictures, decoded.float(), posterior)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step(sitting.rate(now.part, now.done, peak=_PEAK_RATE))
         now.count(float(loss.detach()), f"squared error {float(error):.5f}")
-        if time.monotonic() - saved > _SAVE_EVERY_S or now.part >= 1:
+        if time.monotonic() - saved > sitting.SAVE_EVERY_S or now.part >= 1:
             saved = time.monotonic()
-            state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "steps": total + now.done}
-            sitting.save(path, state)
+            state = {**steps, counted: steps[counted] + now.done, "vae": vae.state_dict()}
+            sitting.save(path, {**state, "optimizer": optimizer.state_dict()})
     return now
 
 
@@ -80,10 +84,17 @@ def vae_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The training loss, and the plain squared error for the log."""
     error = functional.mse_loss(decoded, pictures)
-    loss = functional.l1_loss(decoded, pictures) + error
+    loss = functional.l1_loss(decoded, pictures) + _SQUARED * error
     for axis in (-1, -2):
         loss = loss + _EDGES * functional.l1_loss(decoded.diff(dim=axis), pictures.diff(dim=axis))
     return loss + _KL * posterior.kl().mean() / posterior.mean[0].numel(), error.detach()
+
+
+def _disturbed(latents: torch.Tensor) -> torch.Tensor:
+    """The latents with noise, of another strength for each picture, mostly a weak one."""
+    strength = _LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, device=latents.device).square()
+    spread = latents.float().std(dim=(0, 2, 3), keepdim=True)
+    return latents + (strength * spread * torch.randn_like(latents)).to(latents.dtype)
 
 
 def load_vae(folder: Path, device: torch.device) -> Any:

@@ -21,14 +21,7 @@ from easel_worker.diffusion.libraries import (
     UNet2DConditionModel,
     save_file,
 )
-from easel_worker.diffusion.tokenizer import (
-    END_TOKEN,
-    MAX_LENGTH,
-    MERGES_PATH,
-    START_TOKEN,
-    derive_vocabulary,
-    read_merges,
-)
+from easel_worker.diffusion.tokenizer import MAX_LENGTH, write_tokenizer
 
 _WIDTH = 32  # of the text encoder, and so of the UNet's cross-attention
 
@@ -96,15 +89,6 @@ MODEL_INDEX: dict[str, Any] = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-_TOKENIZER: dict[str, Any] = {
-    "tokenizer_class": "CLIPTokenizer",
-    "model_max_length": MAX_LENGTH,
-    "bos_token": START_TOKEN,
-    "eos_token": END_TOKEN,
-    "unk_token": END_TOKEN,
-    "pad_token": END_TOKEN,
-}
-
 # How strongly a layer answers, times 1/sqrt(fan in). Found by looking at pictures: below, prompts hardly
 # matter; above, the picture is noise.
 _GAINS = {
@@ -139,7 +123,7 @@ def build_random_checkpoint(folder: Path, seed: int = 0) -> Path:
     _write_model(folder / "vae", vae_config, "diffusion_pytorch_model.safetensors", _draw(vae, rng))
     text_config = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **_TEXT}
     _write_model(folder / "text_encoder", text_config, "model.safetensors", text_weights)
-    _write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer")
     _write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
     _write_json(folder / "model_index.json", MODEL_INDEX)
     return folder
@@ -196,15 +180,6 @@ def _write_model(
     save_file(weights, str(folder / file_name), metadata={"format": "pt"})
     # safetensors makes files that their owner alone can read; a model is no secret.
     (folder / file_name).chmod(0o644)
-
-
-def _write_tokenizer(folder: Path) -> None:
-    merges = read_merges()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "merges.txt").write_bytes(MERGES_PATH.read_bytes())
-    vocabulary = json.dumps(derive_vocabulary(merges), ensure_ascii=False, separators=(",", ":"))
-    (folder / "vocab.json").write_text(vocabulary, encoding="utf-8")
-    _write_json(folder / "tokenizer_config.json", _TOKENIZER)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

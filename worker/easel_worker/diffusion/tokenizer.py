@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ START_TOKEN = "<|startoftext|>"  # noqa: S105 - a vocabulary entry, not a passwo
 END_TOKEN = "<|endoftext|>"  # noqa: S105 - a vocabulary entry, not a password
 # Positions of CLIP's text encoder: BOS + 75 tokens + EOS.
 MAX_LENGTH = 77
+_CONFIG = {
+    "tokenizer_class": "CLIPTokenizer",
+    "model_max_length": MAX_LENGTH,
+    "bos_token": START_TOKEN,
+    "eos_token": END_TOKEN,
+    "unk_token": END_TOKEN,
+    "pad_token": END_TOKEN,
+}
 
 
 def byte_symbols() -> list[str]:
@@ -84,3 +93,16 @@ def load_tokenizer(folder: Path) -> Any:
     # A folder without this number in its configuration would have "no limit" (1e30).
     tokenizer.model_max_length = MAX_LENGTH
     return tokenizer
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write the shipped tokenizer's files: other programs want them in the folder of a model.
+
+    About 1.4 MB, and the same bytes on every machine.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "merges.txt").write_bytes(MERGES_PATH.read_bytes())
+    vocabulary = json.dumps(derive_vocabulary(read_merges()), ensure_ascii=False, separators=(",", ":"))
+    (folder / "vocab.json").write_text(vocabulary, encoding="utf-8")
+    config = json.dumps(_CONFIG, indent=2, sort_keys=True)
+    (folder / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")

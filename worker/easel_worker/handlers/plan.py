@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.requests import Txt2ImgRequest
 from easel_contract.samplers import SamplerChoice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_worker.models import starter
-from easel_worker.models.library import Library, ModelFile
 from easel_worker.seeds import resolve_seeds
 from easel_worker.settings import WorkerSettings
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.requests import parse_txt2img
 from easel_contract.results import Outcome
@@ -21,7 +22,6 @@ from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
-from easel_worker.diffusion.random_model import build_random_checkpoint
 from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
 from easel_worker.failure import Failure, failure_of
 from easel_worker.handlers.answer import Rendered, answer
@@ -29,7 +29,6 @@ from easel_worker.handlers.base import Handler, RunContext
 from easel_worker.handlers.plan import Plan, default_name, make_plan
 from easel_worker.handlers.steps import StepReporter
 from easel_worker.models.cache import CheckpointCache
-from easel_worker.models.library import Library, ModelFile
 from easel_worker.models.starter import ensure_checkpoint
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
@@ -60,7 +59,7 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self._device = pick_device(self.settings.device)
         self._dtype = pick_dtype(self._device, self.settings.dtype)
         make_layout(self.settings.data_dir)
-        ensure_checkpoint(self._library, build_random_checkpoint)
+        ensure_checkpoint(self._library)
         try:
             name = default_name(self._library, self.settings.default_checkpoint)
             self._cache.get(self._library.resolve(name))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from easel_worker.models.library import ModelFile
+from easel_contract.checkpoints import ModelFile
 
 log = logging.getLogger(__name__)
 

@@ -43,6 +43,10 @@ class Library:
         """All names, sorted."""
         return tuple(self._scan(force=True))
 
+    def models(self) -> tuple[ModelFile, ...]:
+        """All checkpoints, sorted by name."""
+        return tuple(self._scan(force=True).values())
+
     def resolve(self, name: str) -> ModelFile:
         """The checkpoint that a client means by `name`.
 
@@ -64,11 +68,12 @@ class Library:
             field="sd_model_checkpoint",
         )
 
-    def short_hash(self, model: ModelFile) -> str:
-        """First 10 hex digits of the SHA-256 of the UNet's weights, the part that makes the picture.
+    def sha256(self, model: ModelFile, *, at_most: int | None = None) -> str:
+        """SHA-256 of the UNet's weights, the part that makes the picture: 64 hex digits.
 
         A1111 hashes its one file; a diffusers folder has none, so the numbers do not compare.
-        Read once per file version (about 1.5 s for 2 GB); empty when there are no weights.
+        Read once per file version (about 1.5 s for 2 GB). Empty when there are no weights, and when they have
+        more than `at_most` bytes and nobody asked for their hash before.
         """
         weights = sorted((model.path / "unet").glob("*.safetensors"))
         if not weights:
@@ -76,13 +81,19 @@ class Library:
         stat = weights[0].stat()
         key = (weights[0], stat.st_mtime_ns, stat.st_size)
         if key not in self._hashes:
+            if at_most is not None and sum(path.stat().st_size for path in weights) > at_most:
+                return ""
             digest = hashlib.sha256()
             for path in weights:
                 with path.open("rb") as file:
                     while block := file.read(1 << 20):
                         digest.update(block)
-            self._hashes[key] = digest.hexdigest()[:10]
+            self._hashes[key] = digest.hexdigest()
         return self._hashes[key]
+
+    def short_hash(self, model: ModelFile) -> str:
+        """The first 10 digits of `sha256`, as infotexts and titles have them."""
+        return self.sha256(model)[:10]
 
     def _scan(self, *, force: bool) -> dict[str, ModelFile]:
         with self._lock:
