@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,21 @@ from numpy.typing import NDArray
 from easel_shapes.recipe.drawing import Scene, draw_scene
 from easel_shapes.recipe.scenes import random_scene
 
-# (width, height) and how many of 100 pictures have that size. Mostly the native size; the others teach that
-# the scene fills the frame, whatever the frame is.
-SIZES: tuple[tuple[tuple[int, int], int], ...] = (
-    ((128, 128), 62),
-    ((96, 96), 6),
-    ((160, 160), 6),
-    ((192, 192), 5),
-    ((256, 256), 7),
-    ((96, 128), 4),
-    ((128, 96), 4),
-    ((128, 192), 3),
-    ((192, 128), 3),
+# (width, height), how many of 100 pictures have that size, how many of 100 steps train on it. Mostly the native
+# size; the others teach that the scene fills the frame, whatever the frame is. A step on large pictures has few
+# of them, so the largest gets more steps than pictures.
+SIZES: tuple[tuple[tuple[int, int], int, int], ...] = (
+    ((128, 128), 62, 50),
+    ((96, 96), 6, 5),
+    ((160, 160), 6, 7),
+    ((192, 192), 5, 8),
+    ((256, 256), 7, 16),
+    ((96, 128), 4, 3),
+    ((128, 96), 4, 3),
+    ((128, 192), 3, 4),
+    ((192, 128), 3, 4),
 )
+STEP_SHARES = MappingProxyType({size: steps for size, _, steps in SIZES})
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def scene_stream(seed: int, width: int, height: int) -> Iterator[Scene]:
 
 def draw_pools(seed: int, count: int) -> list[Pool]:
     """About `count` pictures, shared out over the sizes; at least 8 of each."""
-    return [draw_pool(seed, width, height, max(8, count * share // 100)) for (width, height), share in SIZES]
+    return [
+        draw_pool(seed, width, height, max(8, count * share // 100)) for (width, height), share, _ in SIZES
+    ]
 
 
 def draw_pool(seed: int, width: int, height: int, count: int) -> Pool:
@@ -76,7 +81,7 @@ def load_or_draw(folder: Path, seed: int, count: int) -> list[Pool]:
     """`draw_pools`, with the pictures kept in `folder` for the next sitting."""
     return [
         _load_or_draw(folder, seed, width, height, max(8, count * share // 100))
-        for (width, height), share in SIZES
+        for (width, height), share, _ in SIZES
     ]
 
 

@@ -13,7 +13,7 @@ import torch
 
 from easel_shapes.recipe import sitting, team
 from easel_shapes.recipe.captions import caption
-from easel_shapes.recipe.data import Pool
+from easel_shapes.recipe.data import STEP_SHARES, Pool
 from easel_shapes.recipe.networks import (
     PromptReader,
     Vocabulary,
@@ -130,7 +130,7 @@ def denoiser_loss(unet: Any, context: torch.Tensor, clean: torch.Tensor, kept: t
 
 
 class Batches:
-    """Latents and freshly worded captions, one size at a time, in proportion to the pools."""
+    """Latents and freshly worded captions, one size at a time, as often as `STEP_SHARES` says."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Batches:
         self._pools, self._latents, self._rng = pools, latents, rng
         self._unknown = vocabulary.unknown
         self._read = PromptReader(vocabulary)
-        self._weights = [len(pool.scenes) for pool in pools]
+        self._weights = [STEP_SHARES[pool.width, pool.height] for pool in pools]
         self._decks: list[list[int]] = [[] for _ in pools]
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
