@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from easel_shapes.recipe.drawing import Scene, draw_scene
 from easel_shapes.recipe.scenes import random_scene
 
-# (width, height), how many of 100 pictures have that size, how many of 100 steps train on it. Mostly the native
-# size; the others teach that the scene fills the frame, whatever the frame is. A step on large pictures has few
-# of them, so the largest gets more steps than pictures.
+# (width, height), how many of 100 pictures have that size, how many of 100 steps train on it. Mostly the
+# native size; the others teach that the scene fills the frame, whatever the frame is. A step on large
+# pictures has few of them, so the largest gets more steps than pictures.
 SIZES: tuple[tuple[tuple[int, int], int, int], ...] = (
     ((128, 128), 62, 50),
     ((96, 96), 6, 5),
@@ -60,13 +60,6 @@ def scene_stream(seed: int, width: int, height: int) -> Iterator[Scene]:
         yield random_scene(rng, width, height)
 
 
-def draw_pools(seed: int, count: int) -> list[Pool]:
-    """About `count` pictures, shared out over the sizes; at least 8 of each."""
-    return [
-        draw_pool(seed, width, height, max(8, count * share // 100)) for (width, height), share, _ in SIZES
-    ]
-
-
 def draw_pool(seed: int, width: int, height: int, count: int) -> Pool:
     """`count` pictures of one size."""
     stream = scene_stream(seed, width, height)
@@ -78,7 +71,7 @@ def draw_pool(seed: int, width: int, height: int, count: int) -> Pool:
 
 
 def load_or_draw(folder: Path, seed: int, count: int) -> list[Pool]:
-    """`draw_pools`, with the pictures kept in `folder` for the next sitting."""
+    """About `count` pictures, shared out over the sizes, at least 8 of each; `folder` keeps them."""
     return [
         _load_or_draw(folder, seed, width, height, max(8, count * share // 100))
         for (width, height), share, _ in SIZES
