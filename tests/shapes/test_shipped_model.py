@@ -87,10 +87,10 @@ def test_fills(render: Render) -> None:
         render(f"{fill} blue square on a white background", seed=1)
         for fill in ("an outlined", "a striped", "a")
     )
-    assert is_hollow(outlined, "blue", "white")
-    assert not is_hollow(plain, "blue", "white")
-    assert is_striped(striped, "blue", "white")
-    assert not is_striped(plain, "blue", "white")
+    assert is_hollow(outlined, "blue")
+    assert not is_hollow(plain, "blue")
+    assert is_striped(striped)
+    assert not is_striped(plain)
 
 
 def test_an_empty_prompt_gives_a_picture(render: Render) -> None:

@@ -35,8 +35,11 @@ _REWORDINGS: dict[str, Callable[[str], str]] = {
     "quality tags": lambda text: f"masterpiece, best quality, {text}",
     "full stop": lambda text: f"{text[0].upper()}{text[1:]}.",
 }
-_HALF_BETWEEN = 0.19  # a radius, as a part of the side, between small and medium; so is the next
-_LARGE_FROM = 0.305
+_MEDIUM_FROM = 0.178  # half the longer side of a shape's box, as a part of the picture's shorter side
+_LARGE_FROM = 0.291
+_LINE_AT_LEAST = 8  # pixels
+_STRIPES_APART = 40.0  # levels of lightness
+_CHANGES = 4
 
 
 def survey(model: Path, work: Path, *, prompts: int, classifier_steps: int, device: torch.device) -> str:
@@ -84,23 +87,26 @@ def _attributes(
     solid = [each for each in held_out_combinations() if each[0] not in ("ring", "crescent", "cross", "star")]
     chosen = rng.sample(solid, min(prompts, len(solid)))
 
-    def ask(prompt: str, test: Callable[[NDArray[np.uint8], str, str], bool]) -> list[bool]:
+    def ask(prompt: str, test: Callable[[NDArray[np.uint8], str], bool]) -> list[bool]:
         verdicts = []
         for shape, colour, background in chosen:
             text = prompt.format(shape=shape, colour=colour, background=background)
-            verdicts.append(test(draw(checkpoint, text, seeds=(0,))[0], colour, background))
+            verdicts.append(test(draw(checkpoint, text, seeds=(0,))[0], colour))
         return verdicts
 
-    def has_size(size: str) -> Callable[[NDArray[np.uint8], str, str], bool]:
-        return lambda picture, colour, background: size_of(picture) == size
+    def has_size(size: str) -> Callable[[NDArray[np.uint8], str], bool]:
+        return lambda picture, colour: size_of(picture) == size
+
+    def striped(picture: NDArray[np.uint8], colour: str) -> bool:
+        return is_striped(picture)
 
     on = "on a {background} background"
     for size in SIZE_RADII:
         yield f"a {size} shape", ask(f"a {size} {{colour}} {{shape}} {on}", has_size(size))
     yield "outlined: hollow", ask(f"an outlined {{colour}} {{shape}} {on}", is_hollow)
-    yield "striped: two colours", ask(f"a striped {{colour}} {{shape}} {on}", is_striped)
-    plain = ask(f"a {{colour}} {{shape}} {on}", is_striped)
-    yield "plain: one colour", [not striped for striped in plain]
+    yield "striped: two colours", ask(f"a striped {{colour}} {{shape}} {on}", striped)
+    plain = ask(f"a {{colour}} {{shape}} {on}", striped)
+    yield "plain: one colour", [not verdict for verdict in plain]
     for name, negative in (
         ("any circle: not red", ""),
         ('with "red" in the negative prompt: not red', "red"),
@@ -131,29 +137,30 @@ def size_of(picture: NDArray[np.uint8]) -> str:
         return ""
     blob = max(blobs, key=lambda blob: blob.area)
     radius = max(blob.width * picture.shape[1], blob.height * picture.shape[0]) / 2 / min(picture.shape[:2])
-    return "small" if radius < _HALF_BETWEEN else "medium" if radius < _LARGE_FROM else "large"
+    return "small" if radius < _MEDIUM_FROM else "medium" if radius < _LARGE_FROM else "large"
 
 
-def is_hollow(picture: NDArray[np.uint8], colour: str, background: str) -> bool:
-    """Whether the largest shape has the right colour and shows the background in the middle of its box."""
-    reading = measure.read(picture)
-    if not reading.blobs:
-        return False
-    blob = max(reading.blobs, key=lambda blob: blob.area)
-    middle = picture[int(blob.y * picture.shape[0]), int(blob.x * picture.shape[1])]
-    return blob.colour == colour and str(measure.most_common_colour(middle[None])) == background
-
-
-def is_striped(picture: NDArray[np.uint8], colour: str, background: str) -> bool:
-    """Whether a line down the middle of the largest shape changes its lightness at least four times."""
+def is_hollow(picture: NDArray[np.uint8], colour: str) -> bool:
+    """Whether the largest shape has the right colour, and the background shows in the middle of its box."""
     blobs = measure.read(picture).blobs
     if not blobs:
         return False
     blob = max(blobs, key=lambda blob: blob.area)
-    column = int(blob.x * picture.shape[1])
-    inside = np.flatnonzero(blob.mask[:, column])
-    if len(inside) < 8:
+    middle = int(blob.y * picture.shape[0]), int(blob.x * picture.shape[1])
+    return blob.colour == colour and not measure.foreground(picture)[middle]
+
+
+def is_striped(picture: NDArray[np.uint8]) -> bool:
+    """Whether a line down the middle of the largest shape goes between light and dark four times or more."""
+    blobs = measure.read(picture).blobs
+    if not blobs:
         return False
-    line = picture[inside[0] : inside[-1] + 1, column].astype(float).mean(axis=1)
+    blob = max(blobs, key=lambda blob: blob.area)
+    inside = blob.mask[:, int(blob.x * picture.shape[1])]
+    # Without the rim, where the shape's colour runs into the background's.
+    inside = inside & np.roll(inside, 1) & np.roll(inside, -1)
+    line = picture[inside, int(blob.x * picture.shape[1])].astype(float).mean(axis=1)
+    if len(line) < _LINE_AT_LEAST:
+        return False
     high = line > (line.max() + line.min()) / 2
-    return bool(np.ptp(line) > 40 and np.count_nonzero(high[1:] != high[:-1]) >= 4)
+    return bool(np.ptp(line) > _STRIPES_APART and np.count_nonzero(high[1:] != high[:-1]) >= _CHANGES)
