@@ -58,6 +58,8 @@ def test_the_guides_programs(tmp_path: Path, sdk_python: Path, s3_server: S3Serv
             "S3_BUCKET": "pictures",
         }
     server_env = s3_env(s3_server) if storage == "S3" else {}
+    # The guide's pictures are 512 x 512, which takes a while on a CPU.
+    server_env["EASEL_TORCH_THREADS"] = "2"
     with running(tmp_path / "data", token=TOKEN, **server_env) as easel:
         work = tmp_path / "client"
         work.mkdir()

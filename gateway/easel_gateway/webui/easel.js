@@ -9,7 +9,7 @@ const pictures = document.getElementById("pictures");
 
 const NUMBERS = ["width", "height", "steps", "cfg_scale", "seed", "batch_size"];
 const SHIPPED = "easel-shapes"; // the model that comes with Easel
-const SHIPPED_SIDE = 256; // the largest pictures that it was trained on
+const SHIPPED_SIDE = 128; // the pictures that it draws best
 let running = null; // request id of the task under way
 
 function say(text, isError = false) {
