@@ -1,8 +1,8 @@
-"""One random model for this folder's tests, and one thread, with which small pictures are drawn as fast."""
+"""One random model for this folder's tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,11 @@ from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.random_model import build_random_checkpoint
 from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
 
+from ...one_thread import one_thread
+
+__all__ = ["one_thread"]
+
 Draw = Callable[..., NDArray[np.uint8]]
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
