@@ -6,6 +6,8 @@
     ├── LeaseLostError        start/extend/progress/finish/fail/release: the caller no longer holds the task.
     │                         Stop working on it and drop the result; somebody else has it.
     ├── TaskCancelledError    start: the task was cancelled while it was prefetched. Drop it.
+    ├── StreamEndedError      put: the queue's stream was ended; nothing was stored. deliver: all of it was
+    │                         consumed. Close the socket; an operator may open the queue again.
     ├── DuplicateWatcherError join: a live watcher has this group and uid. Refuse the new one.
     ├── WatcherFencedError    deliver: another connection took this uid over. Close the socket.
     └── ScriptMismatchError   start-up: a script and its caller disagree on the number of keys. A bug.
@@ -38,6 +40,10 @@ class TaskCancelledError(QueueError):
     """The task was cancelled before it was started."""
 
 
+class StreamEndedError(QueueError):
+    """The queue's stream was ended: it takes no puts, and this watcher has had everything."""
+
+
 class DuplicateWatcherError(QueueError):
     """A live watcher already uses this group and uid."""
 
@@ -61,6 +67,7 @@ _BY_CODE: dict[int, type[QueueError]] = {
     -4: TaskCancelledError,
     -5: DuplicateWatcherError,
     -6: WatcherFencedError,
+    -7: StreamEndedError,
 }
 
 

@@ -8,15 +8,18 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
     …:<q>:seq               string  last index given out (the rear keeps the input's indexes)
     …:<q>:entries           zset    index -> index; what is stored, in order of arrival
     …:<q>:rid               hash    request id -> index
-    …:<q>:prio              zset    index -> order minus index; only items whose priority is not 0
-    …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms)
-                                    input only: state, dlv, token, worker, reply, progress, errors,
+    …:<q>:prio              zset    index -> order; only items whose priority is not 0
+    …:<q>:eos               string  index of the end-of-stream marker; absent while the queue is open
+    …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms), errors (JSON list)
+                                    input only: state, dlv, token, worker, reply, progress,
                                     cancel_tags, cancel_data, reaping
     …:<q>:groups            zset    consumer group -> ms at which somebody of it was last here
     …:<q>:watchers          zset    "<gid> <uid>" -> ms at which the watcher counts as gone, or is forgotten
     …:<q>:g:<gid>:todo      zset    index -> order; not yet delivered to this group
     …:<q>:g:<gid>:pend      hash    index -> uid; delivered, not committed
     …:<q>:g:<gid>:w:<uid>   zset    index -> index; the same seen from one watcher
+    …:<q>:g:<gid>:failed    hash    index -> "<negative commits> <id of the last one>"
+    …:<q>:g:<gid>:aside     zset    index -> index; given up by this group, no longer delivered to it
     …:<q>:g:<gid>:c         hash    uid -> JSON record of the watcher (connection, window, start, …)
 
 Input queue only::
@@ -38,7 +41,7 @@ Per service::
 Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
 score, ``index - priority * 2**43``. Priorities are clamped to -511..511, so the score stays within the
 53 bits that a double holds exactly, and leaves room for 8.8e12 indexes. An item of priority 0 scores its
-index, so a new group's list is one ZUNIONSTORE of `entries` and `prio`.
+index, so a new group's list is `entries` without those in `prio`, and `prio`.
 """
 
 from __future__ import annotations

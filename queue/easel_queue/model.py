@@ -51,6 +51,8 @@ class Entry:
     priority: int = 0
     enqueued_ms: int = 0
     meta: dict[str, str] = field(default_factory=dict)
+    last_error: str = ""
+    """Why its last delivery failed: a dead letter, or an item that was negatively committed."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Watcher:
-    """One consumer line of attributes."""
+    """One consumer line of attributes.
+
+    `state` is Running while it is connected, Leaving when it said that it exits soon or left a moment ago,
+    Exit when it is gone for longer; one that is gone and whose items were all consumed is Complete.
+    """
 
     group: str
     uid: str
@@ -158,20 +164,26 @@ class Watcher:
     idle_ms: int
     window: int
     auto_commit: bool
+    tags: dict[str, str] = field(default_factory=dict)
+    """Its filter."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group line of attributes. `todo` counts items not yet delivered to it."""
+    """One group line of attributes. `todo` counts items not yet delivered to it, `aside` those it gave up."""
 
     name: str
     todo: int
     pending: int
+    aside: int = 0
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only."""
+    """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only.
+
+    `marker` is the index of the end-of-stream marker, 0 while the queue is open.
+    """
 
     length: int
     first: int
@@ -180,6 +192,23 @@ class Attributes:
     leased: int = 0
     groups: tuple[Group, ...] = ()
     watchers: tuple[Watcher, ...] = ()
+    marker: int = 0
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Answer to reject: items that went back to their group, and items that were given up."""
+
+    returned: int
+    given_up: int
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """Answer to end: the marker's index, and where a forced end goes on (0: it is complete)."""
+
+    marker: int
+    next_index: int = 0
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class TaskCalls:
         Raises:
             QueueFullError: nothing was stored.
             SinkFullError: nothing was stored.
+            StreamEndedError: the input's stream was ended; nothing was stored.
         """
         keys = self.keys
         args = (
@@ -93,6 +94,7 @@ class TaskCalls:
             keys.waiting,
             keys.bell,
             keys.of(SINK, "entries"),
+            keys.of(INPUT, "eos"),
         )
 
         def read(raw: Raw) -> Placed:
@@ -314,7 +316,6 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
 
 def _task(raw: Raw) -> Task:
     index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
-    noted = json.loads(errors) if errors else []
     return Task(
         index=int(index),
         request_id=text(rid),
@@ -327,13 +328,28 @@ def _task(raw: Raw) -> Task:
         deliveries=int(deliveries),
         lease_until_ms=int(until),
         reply=Reply(text(reply)),
-        last_error=noted[-1] if noted else "",
+        last_error=_last(errors),
     )
 
 
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
-    """Entries from the flat reply of get and deliver: seven fields each."""
+    """Entries from the flat reply of get and deliver: eight fields each."""
     return tuple(
-        Entry(int(index), text(rid), mapping(tags), bytes(data), int(prio), int(at), mapping(meta))
-        for index, rid, tags, data, prio, at, meta in chunks(raw, 7)
+        Entry(
+            index=int(index),
+            request_id=text(rid),
+            tags=mapping(tags),
+            data=bytes(data),
+            priority=int(prio),
+            enqueued_ms=int(at),
+            meta=mapping(meta),
+            last_error=_last(errors),
+        )
+        for index, rid, tags, data, prio, at, meta, errors in chunks(raw, 8)
     )
+
+
+def _last(errors: bytes) -> str:
+    """The newest of the remembered errors (a JSON list); empty when there are none."""
+    noted = json.loads(errors) if errors else []
+    return str(noted[-1]) if noted else ""

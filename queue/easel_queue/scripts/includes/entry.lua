@@ -11,7 +11,7 @@ local function store_entry(queue, index, rid, priority, fields)
   redis.call('ZADD', key(queue, 'entries'), whole(index), whole(index))
   redis.call('HSET', key(queue, 'rid'), rid, whole(index))
   if priority ~= 0 then
-    redis.call('ZADD', key(queue, 'prio'), order(priority, 0), whole(index))
+    redis.call('ZADD', key(queue, 'prio'), order(priority, index), whole(index))
   end
   for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     redis.call('ZADD', key(queue, 'g:' .. gid .. ':todo'), order(priority, index), whole(index))
@@ -22,6 +22,9 @@ end
 local function forget_in_group(queue, gid, member)
   local group = key(queue, 'g:' .. gid)
   redis.call('ZREM', group .. ':todo', member)
+  if redis.call('HDEL', group .. ':failed', member) == 1 then
+    redis.call('ZREM', group .. ':aside', member)
+  end
   local uid = redis.call('HGET', group .. ':pend', member)
   if not uid then
     return false
@@ -29,6 +32,18 @@ local function forget_in_group(queue, gid, member)
   redis.call('HDEL', group .. ':pend', member)
   redis.call('ZREM', group .. ':w:' .. uid, member)
   return true
+end
+
+-- Remember with an item why a delivery of it failed; the last 20 are kept.
+local function remember_error(queue, member, line)
+  local name = key(queue, 'e:' .. member)
+  local seen = redis.call('HGET', name, 'errors')
+  local list = seen and cjson.decode(seen) or {}
+  list[#list + 1] = line
+  while #list > 20 do
+    table.remove(list, 1)
+  end
+  redis.call('HSET', name, 'errors', cjson.encode(list))
 end
 
 -- Remove an item from a queue for everybody. On the input queue this also ends its lease.

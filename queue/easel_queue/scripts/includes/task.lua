@@ -26,17 +26,10 @@ local function lease(member, state, worker, lease_ms)
   return token
 end
 
--- Remember one failed delivery with the task; the last 20 are kept.
+-- Remember one failed delivery with the task.
 local function note_error(member, text)
-  local name = key('in', 'e:' .. member)
-  local seen = redis.call('HGET', name, 'errors')
-  local list = seen and cjson.decode(seen) or {}
-  local f = redis.call('HMGET', name, 'dlv', 'worker')
-  list[#list + 1] = 'delivery ' .. (f[1] or '0') .. ' on ' .. (f[2] or '?') .. ': ' .. text
-  while #list > 20 do
-    table.remove(list, 1)
-  end
-  redis.call('HSET', name, 'errors', cjson.encode(list))
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'dlv', 'worker')
+  remember_error('in', member, 'delivery ' .. (f[1] or '0') .. ' on ' .. (f[2] or '?') .. ': ' .. text)
 end
 
 -- Back to its old place in the line.
@@ -72,6 +65,19 @@ local function conclude(member, state, token, data, tags)
   redis.call('PEXPIRE', done, 3600000) -- an hour: long enough to repeat a call or ask how it went
   say({ q = sink > 0 and 'sink' or nil, r = rid, s = state })
   return sink
+end
+
+-- Give a task up: a result that says so, and the task itself in the rear if it is to be kept.
+local function bury(member, token, data, tags, keep)
+  if keep then
+    local f = redis.call('HMGET', key('in', 'e:' .. member),
+      'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'reply')
+    store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
+      'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'reply', f[8],
+    })
+    say({ q = 'rear' })
+  end
+  conclude(member, 'dead', token, data, tags)
 end
 
 -- The end of a delivery that brought no result: back into the line, unless somebody has cancelled the task

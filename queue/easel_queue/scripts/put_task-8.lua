@@ -1,9 +1,9 @@
 -- Accept a task: store it and let it wait for a worker.
 -- Guarantees: stored before it answers, or nothing was stored. A request id seen before (waiting, running or
 -- ended within the hour) answers its first index, so a put may be repeated after a broken connection.
--- KEYS  1 in:seq  2 in:entries  3 in:rid  4 in:groups  5 in:waiting  6 in:bell  7 sink:entries
+-- KEYS  1 in:seq  2 in:entries  3 in:rid  4 in:groups  5 in:waiting  6 in:bell  7 sink:entries  8 in:eos
 -- ARGV  1 root  2 now  3 request id  4 data  5 tags  6 meta  7 priority  8 reply  9 max length  10 sink max length
--- Returns the index, QUEUE_FULL, or SINK_FULL (direct replies only: nobody would ever render them).
+-- Returns the index, ENDED, QUEUE_FULL, or SINK_FULL (direct replies only: nobody would ever render them).
 -- @include base
 -- @include entry
 -- @include task
@@ -14,6 +14,9 @@ local max_length, sink_max = tonumber(ARGV[9]), tonumber(ARGV[10])
 local known = redis.call('HGET', rids, rid) or redis.call('HGET', root .. ':done:' .. rid, 'index')
 if known then
   return tonumber(known)
+end
+if redis.call('EXISTS', KEYS[8]) == 1 then
+  return ENDED
 end
 if max_length > 0 and redis.call('ZCARD', entries) >= max_length then
   return QUEUE_FULL
