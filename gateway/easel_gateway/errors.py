@@ -13,7 +13,14 @@ from starlette.responses import JSONResponse, Response
 
 from easel_contract import results
 from easel_contract.errors import ContractError
-from easel_queue import DuplicateWatcherError, QueueFullError, QueueUnavailableError, SinkFullError
+from easel_queue import (
+    DuplicateWatcherError,
+    QueueFullError,
+    QueueUnavailableError,
+    SinkFullError,
+    StreamEndedError,
+    WatcherFencedError,
+)
 from easel_store import StoreError
 
 RETRY_AFTER_S = 2
@@ -67,6 +74,17 @@ def answer(error: Exception) -> Response | None:
             409,
             error="DuplicateWatcherError",
             detail="A live watcher of this group already uses this uid; give each watcher its own.",
+        )
+    if isinstance(error, WatcherFencedError):
+        return envelope(
+            409, error="WatcherFencedError", detail="Another watcher took this uid over meanwhile."
+        )
+    if isinstance(error, StreamEndedError):
+        return envelope(
+            410,
+            error="StreamEndedError",
+            detail="The stream of this queue has ended: it takes no more items. To open it again, truncate "
+            "it beyond stream.lastEntry of its attributes.",
         )
     if isinstance(error, StoreError):
         return envelope(503, error="StoreError", detail="Storage does not answer.", headers=retry)

@@ -22,6 +22,7 @@ from easel_queue import (
     QueueUnavailableError,
     Reply,
     SinkFullError,
+    StreamEndedError,
 )
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ async def put_task(request: Request, data: bytes, *, path: str, query: Query) ->
     """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
 
     Raises:
-        QueueFullError: nothing was stored.
+        QueueFullError, StreamEndedError: nothing was stored.
         ApiError: 409, see `refuse_known_id`.
     """
     gateway = gateway_of(request)
@@ -87,7 +88,7 @@ async def call_task(request: Request, data: bytes, *, path: str) -> Response:
     unless a setting keeps it.
 
     Raises:
-        QueueFullError, SinkFullError: nothing was stored.
+        QueueFullError, SinkFullError, StreamEndedError: nothing was stored.
         ApiError: 408 after the configured time, 409 (see `refuse_known_id`), 410 when the task was deleted.
     """
     gateway = gateway_of(request)
@@ -102,7 +103,7 @@ async def call_task(request: Request, data: bytes, *, path: str) -> Response:
             answered = not gateway.settings.cancel_on_disconnect
             return Response(status_code=CANCELLED_STATUS)  # nobody reads it; metrics count it
         answered = True
-    except (QueueFullError, SinkFullError):
+    except (QueueFullError, SinkFullError, StreamEndedError):
         answered = True  # there is no task to cancel
         raise
     except asyncio.TimeoutError:

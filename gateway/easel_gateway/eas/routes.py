@@ -11,9 +11,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from easel_gateway.eas import reading
 from easel_gateway.eas.attributes import render_attributes
 from easel_gateway.eas.codecs import PROTOBUF, negotiate
+from easel_gateway.eas.negative import read_complaint
 from easel_gateway.eas.query import Query
-from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, Target, consumer_of, target_of
-from easel_gateway.eas.watch import watch
+from easel_gateway.eas.target import (
+    PRIORITY_HEADER,
+    REQUEST_ID_HEADER,
+    UID_HEADER,
+    Target,
+    consumer_of,
+    target_of,
+)
+from easel_gateway.eas.watch import Watch
+from easel_gateway.eas.watch_transports import SocketTransport, WatchStream
 from easel_gateway.edge.body import read_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
@@ -30,7 +39,7 @@ Operation = Callable[[Request, Target, Query], Awaitable[Response]]
 def select_operation(method: str, query: Query) -> str:
     """The name of the operation that a verb and its reserved parameters mean; "" when there is none."""
     if method == "POST":
-        return "end_of_stream" if "_eos_" in query else "put"
+        return "end_of_stream" if query.flag("_eos_") else "put"
     if method == "PUT":
         return "negative_commit" if query.flag("_negative_") else "commit"
     if method == "DELETE":
@@ -43,24 +52,29 @@ def select_operation(method: str, query: Query) -> str:
     return "get"
 
 
-@router.get(ADDRESS, summary="Get, attributes, search, count")
+@router.get(ADDRESS, summary="Get, attributes, search, count, watch")
 async def read_queue(request: Request, rest: str) -> Response:
-    """`_attrs_=true`, `_search_=true` or `_count_=true`, else get: items from `_index_` on, at most
-    `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink` addresses the
-    results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters."""
+    """`_attrs_=true`, `_search_=true`, `_count_=true` or `_watch_=true`, else get: items from `_index_` on,
+    at most `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink`
+    addresses the results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters. A watch without
+    a WebSocket answers with an endless body: per item its length in four bytes, big-endian, and the item."""
     return await _perform(request)
 
 
-@router.post(ADDRESS, summary="Put")
+@router.post(ADDRESS, summary="Put, end of stream")
 async def put_item(request: Request, rest: str) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
-    its priority, the path behind the service what it is for."""
+    its priority, the path behind the service what it is for. With `_eos_=true` nothing is stored: the queue
+    takes no more items, and its watchers are finished when they have consumed the rest; `_force_=true` drops
+    the rest. Truncating beyond the last index opens the queue again."""
     return await _perform(request)
 
 
-@router.put(ADDRESS, summary="Commit")
+@router.put(ADDRESS, summary="Commit, negative commit")
 async def commit_items(request: Request, rest: str) -> Response:
-    """The caller's group is done with `_indexes_`."""
+    """The caller's group is done with `_indexes_`. With `_negative_=true` the caller has failed with them:
+    they are delivered again, until they have failed too often. The form fields `_code_` and `_reason_` say
+    why."""
     return await _perform(request)
 
 
@@ -83,7 +97,7 @@ async def predict_socket(socket: WebSocket, rest: str) -> None:
     query = Query.parse(socket.url.query.encode())
     if not query.flag("_watch_"):
         raise ApiError(400, "A WebSocket on this address must ask for _watch_=true.")
-    await watch(socket, target, query)
+    await Watch(socket, target, query).run(SocketTransport(socket))
 
 
 async def _put(request: Request, target: Target, query: Query) -> Response:
@@ -192,10 +206,40 @@ async def _truncate(request: Request, target: Target, query: Query) -> Response:
     return PlainTextResponse("OK")
 
 
-async def _not_implemented(request: Request, target: Target, query: Query) -> Response:
-    raise ApiError(
-        501, f"{select_operation(request.method, query)} is not supported yet.", error="NotImplementedError"
-    )
+async def _negative_commit(request: Request, target: Target, query: Query) -> Response:
+    gateway = gateway_of(request)
+    indexes = query.indexes()
+    complaint = await read_complaint(request)
+    if indexes:
+        given_up = complaint.outcome()
+        call = target.stream(gateway.queue).reject(
+            indexes,
+            group=consumer_of(request).group,
+            uid=request.headers.get(UID_HEADER) or None,
+            # Not the request's id: a client may send one id with several calls.
+            call_id=uuid.uuid4().hex,
+            error=complaint.text,
+            exits=complaint.exits,
+            max_delivery=gateway.settings.max_delivery,
+            data=given_up.data,
+            tags=given_up.tags,
+        )
+        await gateway.queue.run(call)
+    return PlainTextResponse("OK")
+
+
+async def _end_of_stream(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    stream, force, start = target.stream(queue), query.flag("_force_"), 0
+    while True:
+        end = await queue.run(stream.end(force=force, start=start))
+        if not end.next_index:
+            return PlainTextResponse("OK")
+        start = end.next_index
+
+
+async def _watch(request: Request, target: Target, query: Query) -> Response:
+    return WatchStream(Watch(request, target, query))
 
 
 _OPERATIONS: dict[str, Operation] = {
@@ -207,7 +251,7 @@ _OPERATIONS: dict[str, Operation] = {
     "commit": _commit,
     "delete": _delete,
     "truncate": _truncate,
-    "watch": _not_implemented,
-    "negative_commit": _not_implemented,
-    "end_of_stream": _not_implemented,
+    "watch": _watch,
+    "negative_commit": _negative_commit,
+    "end_of_stream": _end_of_stream,
 }
