@@ -46,4 +46,4 @@ def test_a_broken_script_is_found(
     scripts[script] = assemble(script, scripts[script].keys, source.replace(right, wrong), {})
     monkeypatch.setattr(client, "load_scripts", lambda: scripts)
     with pytest.raises(AssertionError):
-        drive(redis_url, examples=500, steps=50, shrink=False)
+        drive(redis_url, examples=1500, steps=50, shrink=False)
