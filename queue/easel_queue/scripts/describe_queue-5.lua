@@ -1,7 +1,8 @@
 -- Counts of one queue, and its groups and watchers.
 -- KEYS  1 <q>:entries  2 <q>:groups  3 <q>:watchers  4 in:waiting  5 in:leases
 -- ARGV  1 root  2 now  3 queue
--- Returns {length, first, last, waiting, leased, {gid, todo, pending, ...}, {gid, uid, pending, alive until, record, ...}}.
+-- Returns {length, first, last, waiting, leased, {gid, todo, pending, ...}, {gid, uid, pending, alive until, record, ...},
+--          now, bytes}.
 -- @include base
 local queue = ARGV[3]
 local first = redis.call('ZRANGE', KEYS[1], 0, 0)
@@ -28,4 +29,7 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
   watchers[#watchers + 1] = redis.call('ZSCORE', KEYS[3], name)
   watchers[#watchers + 1] = redis.call('HGET', group .. ':c', uid) or '{}'
 end
-return { redis.call('ZCARD', KEYS[1]), first[1] or '0', last[1] or '0', waiting, leased, groups, watchers, whole(now) }
+return {
+  redis.call('ZCARD', KEYS[1]), first[1] or '0', last[1] or '0', waiting, leased, groups, watchers, whole(now),
+  redis.call('GET', key(queue, 'bytes')) or '0',
+}

@@ -23,10 +23,13 @@ if deliveries < tonumber(ARGV[9]) or redis.call('HEXISTS', name, 'cancel_tags') 
   return { retreat(member, token) and 'cancelled' or 'waiting', deliveries }
 end
 if ARGV[10] == '1' then
-  local f = redis.call('HMGET', name, 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'reply')
+  local f = redis.call('HMGET', name, 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'at', 'idem')
   store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
-    'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'reply', f[8],
+    'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'put_at', f[8],
   })
+  if f[9] then -- a requeue within the hour finds it again
+    redis.call('HSET', key('rear', 'e:' .. member), 'idem', f[9])
+  end
   say({ q = 'rear' })
 end
 conclude(member, 'dead', token, ARGV[7], ARGV[8])
