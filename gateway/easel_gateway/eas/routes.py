@@ -17,6 +17,7 @@ from easel_gateway.eas.watch import watch
 from easel_gateway.edge.body import read_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
+from easel_gateway.idempotency import once_of
 from easel_gateway.submit import priority_of, put_task
 from easel_queue import TRUNCATE_BATCH
 
@@ -54,7 +55,8 @@ async def read_queue(request: Request, rest: str) -> Response:
 @router.post(ADDRESS, summary="Put")
 async def put_item(request: Request, rest: str) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
-    its priority, the path behind the service what it is for."""
+    its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
+    stores nothing and answers the same."""
     return await _perform(request)
 
 
@@ -88,9 +90,10 @@ async def predict_socket(socket: WebSocket, rest: str) -> None:
 
 async def _put(request: Request, target: Target, query: Query) -> Response:
     settings = gateway_of(request).settings
-    data = await read_body(request, settings.max_body_bytes)
+    data = await read_body(request, *settings.payload_limit(target.name))
+    once = await once_of(request, data, path=target.path, tags=query.tags)
     if target.name == "in":
-        placed = await put_task(request, data, path=target.path, query=query)
+        placed = await put_task(request, data, path=target.path, query=query, once=once)
     else:
         queue = gateway_of(request).queue
         # An id that the client chose may be there already, and the queue stores an id once.
@@ -103,6 +106,9 @@ async def _put(request: Request, target: Target, query: Query) -> Response:
                 tags=dict(query.tags),
                 priority=priority_of(query, request.headers.get(PRIORITY_HEADER)),
                 max_length=settings.sink_max_length,
+                max_bytes=settings.sink_max_bytes,
+                evict=settings.queue_sink_auto_evict and target.name == "sink",
+                once=once,
             )
         )
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})
@@ -126,10 +132,14 @@ async def _attributes(request: Request, target: Target, query: Query) -> Respons
     settings = gateway.settings
     codec = negotiate(request.headers.get("accept"))
     found = await gateway.queue.run(target.stream(gateway.queue).attributes())
-    limit = settings.queue_max_length if target.name == "in" else settings.sink_max_length
+    own = "queue" if target.name == "in" else "sink"  # what clients put into the rear has the sink's limits
     name = settings.service if target.name == "in" else f"{settings.service}/{target.name}"
     rendered = render_attributes(
-        found, name=name, max_length=limit, max_payload_bytes=settings.max_body_bytes
+        found,
+        name=name,
+        max_length=getattr(settings, f"{own}_max_length"),
+        max_bytes=getattr(settings, f"{own}_max_bytes"),
+        max_payload_bytes=settings.payload_limit(target.name)[0],
     )
     return Response(codec.attributes(rendered), media_type=codec.content_type)
 
