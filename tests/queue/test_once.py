@@ -141,6 +141,14 @@ def test_a_requeued_letter_keeps_its_key(queue: Queue, bench: Bench) -> None:
     assert queue._redis.pttl(queue.keys.idempotency("in", "alice", "key-1")) > 0
 
 
+def test_the_key_of_a_requeued_call_says_that_its_result_goes_to_the_sink(queue: Queue, bench: Bench) -> None:
+    put(queue, "r1", reply=Reply.DIRECT)
+    _buried(queue, bench)
+    assert put(queue, "r2", reply=Reply.DIRECT).reply is Reply.DIRECT
+    queue.run(queue.dead.requeue("r1"))
+    assert put(queue, "r2", reply=Reply.DIRECT).reply is Reply.SINK
+
+
 def test_removing_an_old_item_leaves_the_keys_new_owner_alone(queue: Queue, bench: Bench) -> None:
     put(queue, "r1")
     name = queue.keys.idempotency("in", "alice", "key-1")

@@ -28,6 +28,7 @@ local function revive(member, max_length, max_bytes)
   })
   if f[7] and redis.call('HGET', f[7], 'rid') == f[1] then
     redis.call('PERSIST', f[7])
+    redis.call('HSET', f[7], 'reply', 'sink')
     redis.call('HSET', key('in', 'e:' .. member), 'idem', f[7])
   end
   redis.call('ZADD', key('in', 'waiting'), order(tonumber(f[2]), tonumber(member)), member)
