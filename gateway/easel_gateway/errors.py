@@ -15,10 +15,13 @@ from easel_contract import results
 from easel_contract.errors import ContractError
 from easel_queue import (
     DuplicateWatcherError,
+    KeyReusedError,
     QueueFullError,
     QueueUnavailableError,
+    RequestIdTakenError,
     SinkFullError,
     StreamEndedError,
+    TooLargeError,
     WatcherFencedError,
 )
 from easel_store import StoreError
@@ -68,6 +71,24 @@ def answer(error: Exception) -> Response | None:
             error="SinkFullError",
             detail="The sink is full; nothing was stored. Commit, delete or truncate results.",
             headers=retry,
+        )
+    if isinstance(error, TooLargeError):
+        return envelope(
+            413,
+            error="TooLargeError",
+            detail="This is larger than all that the queue may hold (EASEL_*_MAX_BYTES).",
+        )
+    if isinstance(error, KeyReusedError):
+        return envelope(
+            422,
+            error="KeyReusedError",
+            detail="Idempotency-Key (or force_task_id): it was used for another request; choose a new one.",
+        )
+    if isinstance(error, RequestIdTakenError):
+        return envelope(
+            409,
+            error="RequestIdTakenError",
+            detail="X-Request-Id: another task has this id; choose a new one.",
         )
     if isinstance(error, DuplicateWatcherError):
         return envelope(

@@ -3,6 +3,9 @@
     QueueError
     ├── QueueFullError        put: the input queue is at its limit; nothing was stored. Retry later.
     ├── SinkFullError         put with a direct reply while nobody drains the sink. Retry later.
+    ├── TooLargeError         put: larger than the whole queue may be. Never send it again.
+    ├── KeyReusedError        put: the idempotency key belongs to another request. Choose a new one.
+    ├── RequestIdTakenError   put, requeue: the request id is another task's. Nothing changed.
     ├── LeaseLostError        start/extend/progress/finish/fail/release: the caller no longer holds the task.
     │                         Stop working on it and drop the result; somebody else has it.
     ├── TaskCancelledError    start: the task was cancelled while it was prefetched. Drop it.
@@ -30,6 +33,18 @@ class QueueFullError(QueueError):
 
 class SinkFullError(QueueError):
     """The sink holds as many results as it may: no worker takes tasks until somebody commits."""
+
+
+class TooLargeError(QueueError):
+    """The item alone is larger than the queue's limit of bytes."""
+
+
+class KeyReusedError(QueueError):
+    """The idempotency key was used before, with a different request."""
+
+
+class RequestIdTakenError(QueueError):
+    """Another task has this request id."""
 
 
 class LeaseLostError(QueueError):
@@ -68,6 +83,9 @@ _BY_CODE: dict[int, type[QueueError]] = {
     -5: DuplicateWatcherError,
     -6: WatcherFencedError,
     -7: StreamEndedError,
+    -10: KeyReusedError,
+    -11: RequestIdTakenError,
+    -12: TooLargeError,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -25,6 +26,7 @@ class State(str, Enum):
     DEAD = "dead"
     CANCELLED = "cancelled"
     DELETED = "deleted"
+    EVICTED = "evicted"
 
     @property
     def ended(self) -> bool:
@@ -38,6 +40,30 @@ class Placed:
 
     index: int
     request_id: str
+    repeated: bool = False
+    """The idempotency key was known: this is what the first put was answered, and nothing was stored."""
+    reply: Reply = Reply.SINK
+    """Where the result of the task goes, which the first put of a key has decided."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """An idempotency key: of all puts under it, one is stored.
+
+    `user` scopes it; `fingerprint` tells the request, so that another one under the same key is refused.
+    """
+
+    user: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """The result that tells a waiting task that it was dropped to make room: body and extra tags."""
+
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,7 +208,8 @@ class Group:
 class Attributes:
     """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only.
 
-    `marker` is the index of the end-of-stream marker, 0 while the queue is open.
+    `marker` is the index of the end-of-stream marker, 0 while the queue is open; `bytes` is what the items'
+    bodies, tags and meta take.
     """
 
     length: int
@@ -193,6 +220,7 @@ class Attributes:
     groups: tuple[Group, ...] = ()
     watchers: tuple[Watcher, ...] = ()
     marker: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -217,6 +245,42 @@ class Page:
 
     entries: tuple[Entry, ...]
     next_index: int = 0
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A task that was given up. Times are ms; `enqueued_ms` is 0 for what a client put into the rear."""
+
+    index: int
+    request_id: str
+    tags: dict[str, str]
+    priority: int
+    deliveries: int
+    died_ms: int
+    enqueued_ms: int
+    errors: tuple[str, ...]
+    """One line per failed delivery, oldest first; the last 20."""
+    size: int
+    meta: dict[str, str] = field(default_factory=dict)
+    data: bytes = b""
+    """The request body; like `meta` only when one letter is asked for."""
+
+
+@dataclass(frozen=True)
+class DeadPage:
+    """Answer to a listing, and where to go on (0: the end was reached)."""
+
+    letters: tuple[DeadLetter, ...]
+    next_index: int = 0
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Answer to requeueing many: how many, where to go on (0: the end), whether the input queue is full."""
+
+    count: int
+    next_index: int
+    full: bool
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,16 @@ from easel_queue.model import (
     Attributes,
     Entry,
     Group,
+    Once,
     Page,
     Placed,
     Rejected,
+    Reply,
     Search,
     StreamEnd,
     Watcher,
 )
-from easel_queue.task_calls import clamp_priority, read_entries, with_request_id
+from easel_queue.task_calls import clamp_priority, once_key, read_entries, read_placed, with_request_id
 
 TRUNCATE_BATCH = 1000
 """Items removed by one truncate or forced end; more would hold Redis up for tens of milliseconds."""
@@ -54,15 +56,25 @@ class StreamCalls:
         tags: Mapping[str, str] | None = None,
         priority: int = 0,
         max_length: int = 0,
+        max_bytes: int = 0,
+        evict: bool = False,
+        once: Once | None = None,
     ) -> Call[Placed]:
-        """A client's own put into the sink or the rear (tasks: `TaskCalls.put`).
+        """A client's own put into the sink or the rear. `TaskCalls.put` explains the arguments.
+
+        With `evict` a full queue drops its oldest items, delivered or not.
 
         Raises:
-            QueueFullError, StreamEndedError: nothing was stored.
+            QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError: nothing was
+                stored.
         """
         if self.queue == INPUT:
             raise ValueError("the input queue takes tasks: use TaskCalls.put")
-        names = (self.keys.seq(self.queue), *self._of("entries", "rid", "prio", "groups", "eos"))
+        names = (
+            self.keys.seq(self.queue),
+            *self._of("entries", "rid", "prio", "groups", "eos"),
+            once_key(self.keys, self.queue, once),
+        )
         args = (
             self.queue,
             request_id,
@@ -70,11 +82,14 @@ class StreamCalls:
             with_request_id(tags or {}, request_id),
             clamp_priority(priority),
             max_length,
+            once.fingerprint if once else "",
+            max_bytes,
+            int(evict),
         )
 
         def read(raw: Raw) -> Placed:
-            raise_for(int(raw), f"put refused: the limit of {self.queue} is {max_length} items")
-            return Placed(int(raw), request_id)
+            limits = f"the limits of {self.queue} are {max_length} items and {max_bytes} bytes (0: none)"
+            return read_placed(raw, request_id, Reply.SINK, f"put refused: {limits}")
 
         return Call("append_entry", names, args, read)
 
@@ -304,7 +319,7 @@ class StreamCalls:
 
 
 def _attributes(raw: Raw) -> Attributes:
-    length, first, last, waiting, leased, groups, watchers, now, marker = raw
+    length, first, last, waiting, leased, groups, watchers, now, marker, stored = raw
     return Attributes(
         length=int(length),
         first=int(first),
@@ -317,6 +332,7 @@ def _attributes(raw: Raw) -> Attributes:
         ),
         watchers=tuple(_watcher(item, int(now)) for item in chunks(watchers, 6)),
         marker=int(marker),
+        bytes=int(stored),
     )
 
 

@@ -73,6 +73,22 @@ async def test_an_ended_queue_refuses_puts_and_watches_until_it_is_cleared(gatew
         assert (await watcher.next())[1] == b"on time"
 
 
+async def test_a_repeated_put_keeps_its_answer_on_an_ended_queue(gateway: RunningGateway) -> None:
+    for path in (gateway.sink, gateway.source):
+
+        async def put(key: str, path: str = path) -> tuple[int, str | None]:
+            headers = {"Idempotency-Key": key}
+            response = await gateway.client.post(path, content=b"x", headers=headers)
+            return response.status_code, response.headers.get("X-Eas-Queueservice-Request-Id")
+
+        first = await put("first")
+        await end(gateway, path, FORCED)
+        assert await put("first") == first
+        assert (await put("new"))[0] == 410
+        await gateway.client.delete(path, params={"_indexes_": "2"})
+        assert (await put("new"))[0] == 200, "the refusal was not remembered"
+
+
 async def test_a_put_whose_tag_says_false_is_a_put(gateway: RunningGateway) -> None:
     response = await gateway.client.post(gateway.sink, params={"_eos_": "false"}, content=b"x")
     assert response.text == "1"

@@ -84,6 +84,21 @@ async def test_a_task_that_a_consumer_rejects_ends_in_the_rear_and_as_a_failed_r
     assert await gateway.wait_ended(request_id) == "dead"
 
 
+@pytest.mark.parametrize(("policy", "letters"), [("Rear", [1]), ("Drop", [])])
+async def test_the_policy_decides_whether_a_rejected_task_is_kept(
+    start_gateway: StartGateway, policy: str, letters: list[int]
+) -> None:
+    gateway = await start_gateway(max_delivery=1, dead_message_policy=policy)
+    await gateway.client.post(gateway.source, content=b"task")
+    async with watching(gateway, path=gateway.source) as watcher:
+        assert await watcher.next() == (1, b"task")
+        await reject(gateway, gateway.source, 1, code="500")
+    dead = (await gateway.client.get("/easel/v1/dead")).json()["letters"]
+    assert [letter["index"] for letter in dead] == letters
+    (result,) = (await gateway.client.get(gateway.sink)).json()
+    assert result["tags"]["lastCode"] == "500"
+
+
 async def test_a_synchronous_caller_hears_of_the_rejection(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(max_delivery=1)
     waiting = asyncio.create_task(gateway.client.post("/sdapi/v1/txt2img", json={"prompt": "x"}))

@@ -130,18 +130,21 @@ class QueueAgainstModel(RuleBasedStateMachine):
             job.state, job.until = State.RUNNING, self.clock.now + LEASE_MS
             assert self.queue.run(self.queue.tasks.start(task, lease_ms=LEASE_MS)) == job.deliveries
 
-    @rule()
-    def work_one(self) -> None:
+    @rule(count=st.integers(1, 3))
+    def work(self, count: int) -> None:
         """The ordinary way: put, take, start, finish."""
-        self.put(0)
-        self.begin_next()
-        task = self.leases[-1]
-        if job := self.model.held(task):
-            self.queue.run(self.queue.tasks.finish(task, b"result"))
-            self.model.end(job)
+        for _ in range(count):
+            self.put(0)
+            self.begin_next()
+            task = self.leases[-1]
+            if job := self.model.held(task):
+                self.queue.run(self.queue.tasks.finish(task, b"result"))
+                self.model.end(job)
 
     @rule()
     def every_worker_dies(self) -> None:
+        """Also the one that has just begun."""
+        self.begin_next()
         self.time_passes(11)
         self.reap()
 
@@ -258,11 +261,23 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def reject_task(self, pick: int) -> None:
         if self.rids:
-            job = self.model.jobs.get(self.rids[pick % len(self.rids)])
-            known = job is not None and job.index in self.model.offered
-            rejected = self.reject(self.queue.source, [job.index if job else 10**6], TASK_WATCHER)
-            given_up = job is not None and known and self.model.task_failed(job)
-            assert rejected == Rejected(returned=int(known and not given_up), given_up=int(given_up))
+            self.reject_one_task(self.rids[pick % len(self.rids)])
+
+    @rule(running=st.booleans())
+    def a_watcher_fails_with_a_task(self, running: bool) -> None:
+        if running:
+            self.begin_next()
+        self.offer_tasks()
+        started = [task.request_id for task in self.leases[-1:]]
+        for rid in started if running else list(self.model.jobs)[:1]:
+            self.reject_one_task(rid)
+
+    def reject_one_task(self, rid: str) -> None:
+        job = self.model.jobs.get(rid)
+        known = job is not None and job.index in self.model.offered
+        rejected = self.reject(self.queue.source, [job.index if job else 10**6], TASK_WATCHER)
+        given_up = job is not None and known and self.model.task_failed(job)
+        assert rejected == Rejected(returned=int(known and not given_up), given_up=int(given_up))
 
     def reject(
         self, stream: StreamCalls, indexes: list[int], who: dict[str, str], *, exits: bool = False
@@ -311,18 +326,30 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), uid=st.sampled_from("ab"), exits=st.sampled_from([False, False, True]))
     def reject_result(self, pick: int, uid: str, exits: bool) -> None:
         """Mostly what the watcher has; sometimes what somebody else has, or nobody."""
-        mine = sorted(index for index, owner in self.model.pending.items() if owner == uid)
-        known = sorted(self.model.results) if pick % 5 == 0 else mine
+        known = sorted(self.model.results) if pick % 3 == 0 else self.had_by(uid)
         if known:
-            index = known[pick // 5 % len(known)]
-            rejected = self.reject(self.queue.sink, [index], {"group": "g", "uid": uid}, exits=exits)
-            if index not in mine:
-                assert rejected == Rejected(0, 0)
-                return
-            given_up = self.model.result_failed(index, counts=not exits)
-            assert rejected == Rejected(returned=int(not given_up), given_up=int(given_up))
-            if exits:
-                self.leaving.add(uid)
+            self.reject_one_result(known[pick // 3 % len(known)], uid, exits=exits)
+
+    @rule(uid=st.sampled_from("ab"), exits=st.booleans())
+    def a_watcher_fails_with_all(self, uid: str, exits: bool) -> None:
+        self.deliver(uid, 5)
+        for index in self.had_by(uid):
+            self.reject_one_result(index, uid, exits=exits)
+        self.deliver(uid, 5)
+
+    def had_by(self, uid: str) -> list[int]:
+        return sorted(index for index, owner in self.model.pending.items() if owner == uid)
+
+    def reject_one_result(self, index: int, uid: str, *, exits: bool = False) -> None:
+        mine = index in self.had_by(uid)
+        rejected = self.reject(self.queue.sink, [index], {"group": "g", "uid": uid}, exits=exits)
+        if not mine:
+            assert rejected == Rejected(0, 0)
+            return
+        given_up = self.model.result_failed(index, counts=not exits)
+        assert rejected == Rejected(returned=int(not given_up), given_up=int(given_up))
+        if exits:
+            self.leaving.add(uid)
 
     @rule(uid=st.sampled_from("ab"))
     def leave_and_come_back(self, uid: str) -> None:

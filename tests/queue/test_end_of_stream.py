@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from easel_queue import Queue, StreamEndedError
+from easel_queue import KeyReusedError, Once, Queue, RequestIdTakenError, StreamEndedError
 
 from .conftest import Bench
 from .watching import Watch, fill
@@ -35,6 +35,35 @@ def test_a_put_that_is_repeated_after_the_end_answers_its_index(bench: Bench, qu
     assert queue.run(queue.tasks.put(b"body", request_id=placed.request_id)).index == placed.index
     with pytest.raises(StreamEndedError):
         bench.put()
+
+
+def test_a_known_idempotency_key_keeps_its_first_answer_after_the_end(queue: Queue) -> None:
+    once = Once("alice", "key", "print")
+
+    def put(request_id: str, key: Once | None = once, max_bytes: int = 0) -> int:
+        call = queue.tasks.put(b"x", request_id=request_id, once=key, max_bytes=max_bytes)
+        return queue.run(call).index
+
+    def append(request_id: str, key: Once | None = once, max_bytes: int = 0) -> int:
+        call = queue.sink.append(b"x", request_id=request_id, once=key, max_bytes=max_bytes)
+        return queue.run(call).index
+
+    new = Once("alice", "new", "print")
+    for store, stream in ((put, queue.source), (append, queue.sink)):
+        assert store("r1") == 1
+        queue.run(stream.end())
+        assert store("r2") == 1
+        queue.run(stream.end(force=True))  # drops the item, not the memory of its key
+        assert store("r3") == 1
+        with pytest.raises(KeyReusedError):
+            store("r3", Once("alice", "key", "another request"))
+        with pytest.raises(StreamEndedError):
+            store("r4", new, 1)  # ended comes before too large
+        queue.run(stream.delete([2]))
+        assert store("r4", new) == 3, "a refused put is not remembered"
+        queue.run(stream.end())
+        with pytest.raises(RequestIdTakenError):
+            store("r4", Once("alice", "newer", "print"))
 
 
 def test_watchers_are_finished_when_their_group_has_committed_everything(sink: Queue) -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from easel_queue import client
+from easel_queue import client, embedded
 from easel_queue.scripts import assemble, load_scripts
 
+from ..conftest import RedisServer
 from .machine import drive
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis that does not wait for its disk: these are many thousand calls, and nobody kills it."""
+    server = RedisServer(
+        tmp_path_factory.mktemp("redis"), embedded.free_port(), embedded.new_password(), fsync="no"
+    )
+    server.start()
+    yield server.url
+    server.stop()
 
 
 def test_the_scripts_keep_the_promises(redis_url: str) -> None:

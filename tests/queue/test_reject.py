@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from easel_queue import LeaseLostError, Queue, Rejected, Search, State
+from easel_queue import LeaseLostError, Once, Queue, Rejected, Search, State
 
 from .conftest import Bench, Clock
 from .watching import Watch, fill
@@ -145,6 +145,31 @@ def test_a_rejected_task_counts_deliveries_and_ends_in_the_rear(bench: Bench, qu
     ended = queue.run(queue.tasks.status(placed.request_id))
     assert ended is not None
     assert ended.state is State.DEAD
+
+
+def test_a_rejected_task_is_a_dead_letter_like_any_other(bench: Bench, queue: Queue, clock: Clock) -> None:
+    once, put_at = Once("alice", "key", "print"), clock.now
+    placed = queue.run(queue.tasks.put(b"body", request_id="r1", once=once))
+    clock.advance(5)
+    assert watch_tasks(queue) == [1]
+    assert reject_task(queue, 1, max_delivery=1) == Rejected(0, 1)
+    (letter,) = queue.run(queue.dead.page()).letters
+    assert (letter.enqueued_ms, letter.died_ms, letter.deliveries) == (put_at, put_at + 5000, 1)
+    assert letter.errors == ("delivery 1 to eas.u1: Broken: no model",)
+    assert queue.run(queue.dead.requeue("r1")) == placed
+    clock.advance(2 * 3600)  # longer than an ended task's key is remembered
+    again = queue.run(queue.tasks.put(b"body", request_id="r2", once=once))
+    assert (again.index, again.request_id) == (1, "r1")
+    task = bench.begin()
+    assert (task.deliveries, task.tags["requeued"]) == (0, "1")
+
+
+def test_a_dropped_task_leaves_its_result_only(bench: Bench, queue: Queue) -> None:
+    placed = bench.put()
+    assert watch_tasks(queue) == [1]
+    assert reject_task(queue, 1, max_delivery=1, rear=False) == Rejected(0, 1)
+    assert queue.run(queue.rear.count()) == 0
+    assert bench.results() == [(placed.request_id, RESULT)]
 
 
 def test_deliveries_to_workers_and_to_watchers_add_up(bench: Bench, queue: Queue, service: str) -> None:

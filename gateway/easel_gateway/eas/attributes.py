@@ -8,10 +8,10 @@ from easel_queue import Attributes, Group, Watcher
 
 
 def render_attributes(
-    attributes: Attributes, *, name: str, max_length: int, max_payload_bytes: int
+    attributes: Attributes, *, name: str, max_length: int, max_bytes: int, max_payload_bytes: int
 ) -> dict[str, str]:
-    """The flat map of one queue. Go's client refuses to work without the ``meta.header`` entries; the number
-    of consumers has two names, the documentation's and the Go SDK's."""
+    """The flat map of one queue; a limit of 0 is none. Go's client refuses to work without the
+    ``meta.header`` entries; the number of consumers has two names, the documentation's and the Go SDK's."""
     count = str(len(attributes.watchers))
     rendered = {
         "meta.backend": "redis",
@@ -25,6 +25,8 @@ def render_attributes(
         "meta.header.groupIdentifyHeader": GID_HEADER,
         "stream.length": str(attributes.length),
         "stream.approxMaxLength": str(max_length),
+        "stream.bytes": str(attributes.bytes),
+        "stream.approxMaxBytes": str(max_bytes),
         "stream.firstEntry": str(attributes.first),
         "stream.lastEntry": str(attributes.last),
         "stream.waiting": str(attributes.waiting),

@@ -26,6 +26,7 @@ from easel_gateway.eas.watch_transports import SocketTransport, WatchStream
 from easel_gateway.edge.body import read_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
+from easel_gateway.idempotency import once_of
 from easel_gateway.submit import priority_of, put_task
 from easel_queue import TRUNCATE_BATCH
 
@@ -64,9 +65,10 @@ async def read_queue(request: Request, rest: str) -> Response:
 @router.post(ADDRESS, summary="Put, end of stream")
 async def put_item(request: Request, rest: str) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
-    its priority, the path behind the service what it is for. With `_eos_=true` nothing is stored: the queue
-    takes no more items, and its watchers are finished when they have consumed the rest; `_force_=true` drops
-    the rest. Truncating beyond the last index opens the queue again."""
+    its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
+    stores nothing and answers the same. With `_eos_=true` nothing is stored: the queue takes no more items,
+    and its watchers are finished when they have consumed the rest; `_force_=true` drops the rest. Truncating
+    beyond the last index opens the queue again."""
     return await _perform(request)
 
 
@@ -102,9 +104,11 @@ async def predict_socket(socket: WebSocket, rest: str) -> None:
 
 async def _put(request: Request, target: Target, query: Query) -> Response:
     settings = gateway_of(request).settings
-    data = await read_body(request, settings.max_body_bytes)
+    limit, setting = settings.payload_limit(target.name)
+    data = await read_body(request, limit, setting=setting)
+    once = await once_of(request, data, path=target.path, tags=query.tags)
     if target.name == "in":
-        placed = await put_task(request, data, path=target.path, query=query)
+        placed = await put_task(request, data, path=target.path, query=query, once=once)
     else:
         queue = gateway_of(request).queue
         # An id that the client chose may be there already, and the queue stores an id once.
@@ -117,6 +121,9 @@ async def _put(request: Request, target: Target, query: Query) -> Response:
                 tags=dict(query.tags),
                 priority=priority_of(query, request.headers.get(PRIORITY_HEADER)),
                 max_length=settings.sink_max_length,
+                max_bytes=settings.sink_max_bytes,
+                evict=settings.queue_sink_auto_evict and target.name == "sink",
+                once=once,
             )
         )
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})
@@ -140,10 +147,14 @@ async def _attributes(request: Request, target: Target, query: Query) -> Respons
     settings = gateway.settings
     codec = negotiate(request.headers.get("accept"))
     found = await gateway.queue.run(target.stream(gateway.queue).attributes())
-    limit = settings.queue_max_length if target.name == "in" else settings.sink_max_length
+    own = "queue" if target.name == "in" else "sink"  # what clients put into the rear has the sink's limits
     name = settings.service if target.name == "in" else f"{settings.service}/{target.name}"
     rendered = render_attributes(
-        found, name=name, max_length=limit, max_payload_bytes=settings.max_body_bytes
+        found,
+        name=name,
+        max_length=getattr(settings, f"{own}_max_length"),
+        max_bytes=getattr(settings, f"{own}_max_bytes"),
+        max_payload_bytes=settings.payload_limit(target.name)[0],
     )
     return Response(codec.attributes(rendered), media_type=codec.content_type)
 
@@ -223,6 +234,7 @@ async def _negative_commit(request: Request, target: Target, query: Query) -> Re
             max_delivery=gateway.settings.max_delivery,
             data=given_up.data,
             tags=given_up.tags,
+            rear=gateway.settings.dead_message_policy == "Rear",
         )
         await gateway.queue.run(call)
     return PlainTextResponse("OK")

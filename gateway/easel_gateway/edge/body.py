@@ -8,7 +8,8 @@ from easel_gateway.errors import ApiError
 
 
 async def read_body(request: Request, limit: int, *, setting: str = "EASEL_MAX_BODY_BYTES") -> bytes:
-    """The whole body, at most `limit` bytes of it; `setting` is what an operator changes to allow more.
+    """The whole body, at most `limit` bytes of it; `setting` is what an operator changes to allow more
+    (empty: nothing does).
 
     Raises:
         ApiError: 413 when it is larger; a body that says its size is refused before it is read.

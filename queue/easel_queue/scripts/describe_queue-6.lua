@@ -3,7 +3,7 @@
 -- ARGV  1 root  2 now  3 queue
 -- Returns {length, first, last, waiting, leased, {gid, todo, pending, set aside, ...},
 --          {gid, uid, pending, alive until, record, 1 if items it left behind are not consumed, ...}, now,
---          index of the end-of-stream marker or 0}.
+--          index of the end-of-stream marker or 0, bytes}.
 -- @include base
 local queue = ARGV[3]
 local first = redis.call('ZRANGE', KEYS[1], 0, 0)
@@ -52,5 +52,5 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
 end
 return {
   redis.call('ZCARD', KEYS[1]), first[1] or '0', last[1] or '0', waiting, leased, groups, watchers, whole(now),
-  redis.call('GET', KEYS[6]) or '0',
+  redis.call('GET', KEYS[6]) or '0', redis.call('GET', key(queue, 'bytes')) or '0',
 }
