@@ -36,6 +36,7 @@ class RedisServer:
     data_dir: Path
     port: int
     password: str
+    fsync: embedded.Fsync = "always"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +50,9 @@ class RedisServer:
         log = (self.data_dir / "server.log").open("ab")
         self.process = subprocess.Popen(program.command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         assert self.process.stdin is not None
-        text = embedded.configuration(port=self.port, password=self.password, data_dir=self.data_dir)
+        text = embedded.configuration(
+            port=self.port, password=self.password, data_dir=self.data_dir, fsync=self.fsync
+        )
         self.process.stdin.write(text.encode())
         self.process.stdin.close()
         deadline = time.monotonic() + 30

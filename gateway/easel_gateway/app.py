@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
+from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
@@ -70,6 +71,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         catalogue_router,
         eas_router,
         tasks_router,
+        dead_router,
         ops_router,
         webui_router,
     ):
@@ -90,6 +92,8 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
                 name=f"reaper@{socket.gethostname()}:{os.getpid()}",
                 interval_s=settings.reap_interval_s,
                 max_delivery=settings.max_delivery,
+                max_idle_s=settings.max_idle,
+                rear=settings.dead_message_policy == "Rear",
             ),
             Sweeper(queue, interval_s=settings.reap_interval_s),
         )

@@ -13,7 +13,17 @@ from starlette.responses import JSONResponse, Response
 
 from easel_contract import results
 from easel_contract.errors import ContractError
-from easel_queue import DuplicateWatcherError, QueueFullError, QueueUnavailableError, SinkFullError
+from easel_queue import (
+    DuplicateWatcherError,
+    KeyReusedError,
+    QueueFullError,
+    QueueUnavailableError,
+    RequestIdTakenError,
+    SinkFullError,
+    StreamEndedError,
+    TooLargeError,
+    WatcherFencedError,
+)
 from easel_store import StoreError
 
 RETRY_AFTER_S = 2
@@ -62,11 +72,40 @@ def answer(error: Exception) -> Response | None:
             detail="The sink is full; nothing was stored. Commit, delete or truncate results.",
             headers=retry,
         )
+    if isinstance(error, TooLargeError):
+        return envelope(
+            413,
+            error="TooLargeError",
+            detail="This is larger than all that the queue may hold (EASEL_*_MAX_BYTES).",
+        )
+    if isinstance(error, KeyReusedError):
+        return envelope(
+            422,
+            error="KeyReusedError",
+            detail="Idempotency-Key (or force_task_id): it was used for another request; choose a new one.",
+        )
+    if isinstance(error, RequestIdTakenError):
+        return envelope(
+            409,
+            error="RequestIdTakenError",
+            detail="X-Request-Id: another task has this id; choose a new one.",
+        )
     if isinstance(error, DuplicateWatcherError):
         return envelope(
             409,
             error="DuplicateWatcherError",
             detail="A live watcher of this group already uses this uid; give each watcher its own.",
+        )
+    if isinstance(error, WatcherFencedError):
+        return envelope(
+            409, error="WatcherFencedError", detail="Another watcher took this uid over meanwhile."
+        )
+    if isinstance(error, StreamEndedError):
+        return envelope(
+            410,
+            error="StreamEndedError",
+            detail="The stream of this queue has ended: it takes no more items. To open it again, truncate "
+            "it beyond stream.lastEntry of its attributes.",
         )
     if isinstance(error, StoreError):
         return envelope(503, error="StoreError", detail="Storage does not answer.", headers=retry)

@@ -11,8 +11,22 @@ def cancelled() -> Outcome:
     return error_result(code=CANCELLED_STATUS, kind="Cancelled", message="The task was cancelled.")
 
 
+EVICTED_STATUS = 503
+"""Of an evicted task: what its put would have been answered, had the queue refused it."""
+
+
+def evicted() -> Outcome:
+    """Of a waiting task that had to go because the queue was full."""
+    return error_result(
+        code=EVICTED_STATUS,
+        kind="Evicted",
+        message="The queue was full, and this task, the oldest that waited, was dropped to make room.",
+    )
+
+
 def worker_died(task: Task) -> tuple[Outcome, str]:
-    """Of a task whose last allowed delivery ended with a dead worker; and the reason, for the dead letter."""
+    """Of a task whose last allowed delivery ended with a dead worker, or with one that took too long; and the
+    reason, for the dead letter."""
     reason = task.last_error or "its worker stopped answering"
     text = f"Given up after {task.deliveries} deliveries: {reason}"
     return error_result(code=500, kind="WorkerDied", message=text), text

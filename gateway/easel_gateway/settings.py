@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 from typing_extensions import Self
 
 from easel_contract.settings import CommonSettings
+from easel_gateway.eas.durations import parse_duration
 
 MIN_TOKEN_LENGTH = 4
 """Shorter tokens are refused as mistakes. What resists guessing is longer; the docs say how to make one."""
@@ -44,6 +45,23 @@ class GatewaySettings(CommonSettings):
     max_body_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="Larger request bodies are answered 413, before they are read."
     )
+    queue_max_payload_bytes: int = Field(
+        0, ge=0, description="The same for one task of the input queue; 0 is EASEL_MAX_BODY_BYTES."
+    )
+    sink_max_payload_bytes: int = Field(
+        0, ge=0, description="The same for what clients put into the sink; 0 is EASEL_MAX_BODY_BYTES."
+    )
+    queue_source_auto_evict: bool = Field(
+        False,
+        description="A full input queue drops its oldest waiting tasks instead of refusing; "
+        "each gets a result that says so.",
+    )
+    max_idle: float = Field(
+        0.0,
+        ge=0,
+        description="Longest time that one delivery may take, as 90 (seconds) or 1m30s, before the task is "
+        "taken from its worker and delivered again; 0 is any time.",
+    )
     max_poll_s: float = Field(
         300.0, gt=0, description="Longest wait of a long-polling get; a longer _timeout_ is cut to this."
     )
@@ -77,6 +95,11 @@ class GatewaySettings(CommonSettings):
             raise ValueError("every path starts with '/'")
         return value
 
+    @field_validator("max_idle", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return parse_duration(value.strip()) if isinstance(value, str) else value
+
     @field_validator("tokens")
     @classmethod
     def _sound_tokens(cls, value: SecretStr) -> SecretStr:
@@ -95,6 +118,17 @@ class GatewaySettings(CommonSettings):
                 "set EASEL_TOKENS, or use EASEL_HOST=127.0.0.1"
             )
         return self
+
+    def payload_limit(self, queue: str) -> tuple[int, str]:
+        """Largest body that a client may put into `queue` (``in``, ``sink``, ``rear``), and what sets it.
+
+        What is in the rear came from the input, so it has the input's limit.
+        """
+        field = "sink_max_payload_bytes" if queue == "sink" else "queue_max_payload_bytes"
+        own: int = getattr(self, field)
+        if own and own < self.max_body_bytes:
+            return own, f"EASEL_{field.upper()}"
+        return self.max_body_bytes, "EASEL_MAX_BODY_BYTES"
 
     def named_tokens(self) -> dict[str, str]:
         """Token -> name of its user ("" when it was given without one)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,21 +16,36 @@ from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, UID_HEA
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
+from easel_gateway.outcomes import evicted
 from easel_queue import (
     Entry,
+    Eviction,
+    Once,
     Placed,
     QueueFullError,
     QueueUnavailableError,
     Reply,
     SinkFullError,
+    StreamEndedError,
+    TaskEvents,
+    TooLargeError,
 )
 
 _log = logging.getLogger(__name__)
 
 ALIVE = {"waiting", "running", "progress"}
+
 LOOK_AGAIN_S = 5.0
 """A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
 MAX_PRIORITY = 511
+KEY_TEXT = "Idempotency-Key (or force_task_id): this key"
+
+
+class TaskGoneError(ApiError):
+    """A task that is not stored any more has no reply either."""
+
+    def __init__(self) -> None:
+        super().__init__(410, "The task was deleted from the queue before it was done.")
 
 
 def priority_of(query: Query, header: str | None) -> int:
@@ -38,25 +54,61 @@ def priority_of(query: Query, header: str | None) -> int:
     return merged.number("_priority_", default=0, low=0, high=MAX_PRIORITY)
 
 
-async def put_task(request: Request, data: bytes, *, path: str, query: Query) -> Placed:
+async def put_task(
+    request: Request, data: bytes, *, path: str, query: Query, once: Once | None = None
+) -> Placed:
     """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
 
+    Under an idempotency key that is known it stores nothing and answers the first put's index and id.
+
     Raises:
-        QueueFullError: nothing was stored.
-        ApiError: 409, see `refuse_known_id`.
+        QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError: nothing was
+            stored.
+        ApiError: 409, see `refuse_known_id`, or when the key is a synchronous call's.
     """
-    gateway = gateway_of(request)
     priority = priority_of(query, request.headers.get(PRIORITY_HEADER))
-    await refuse_known_id(request)
+    if once is None:
+        await refuse_known_id(request)
+    placed = await _store(
+        request, data, path=path, tags=query.tags, priority=priority, reply=Reply.SINK, once=once
+    )
+    if placed.repeated and placed.reply is not Reply.SINK:
+        raise ApiError(
+            409,
+            f"{KEY_TEXT} was used for a synchronous call, whose result never reaches the sink; repeat that "
+            "call, or choose a new key.",
+        )
+    return placed
+
+
+async def _store(
+    request: Request,
+    data: bytes,
+    *,
+    path: str,
+    tags: Mapping[str, str],
+    priority: int,
+    reply: Reply,
+    once: Once | None,
+) -> Placed:
+    gateway = gateway_of(request)
+    settings = gateway.settings
+    gone = evicted()
     return await gateway.queue.run(
         gateway.queue.tasks.put(
             data,
             request_id=request_id_of(request),
-            tags=dict(query.tags),
+            tags=dict(tags),
             meta=_meta(request, path),
             priority=priority,
-            reply=Reply.SINK,
-            max_length=gateway.settings.queue_max_length,
+            reply=reply,
+            max_length=settings.queue_max_length,
+            max_bytes=settings.queue_max_bytes,
+            sink_max_length=settings.sink_max_length,
+            sink_max_bytes=settings.sink_max_bytes,
+            sink_evict=settings.queue_sink_auto_evict,
+            evict=Eviction(gone.data, gone.tags) if settings.queue_source_auto_evict else None,
+            once=once,
         )
     )
 
@@ -80,78 +132,94 @@ async def refuse_known_id(request: Request) -> None:
         )
 
 
-async def call_task(request: Request, data: bytes, *, path: str) -> Response:
+async def call_task(request: Request, data: bytes, *, path: str, once: Once | None = None) -> Response:
     """Store a task, wait for its result and answer with it: what a synchronous call does.
 
     The status is the result's tag ``lastCode`` (absent: 200). When the client hangs up its task is cancelled,
-    unless a setting keeps it.
+    unless a setting keeps it or the call has an idempotency key: then it may be asked for again, and a
+    repetition waits for the first call's result and answers with it.
 
     Raises:
-        QueueFullError, SinkFullError: nothing was stored.
-        ApiError: 408 after the configured time, 409 (see `refuse_known_id`), 410 when the task was deleted.
+        QueueFullError, SinkFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError:
+            nothing was stored.
+        ApiError: 408 after the configured time, 409 (see `refuse_known_id`, or no result to give for the
+            key), 410 when the task was deleted.
     """
     gateway = gateway_of(request)
-    request_id = request_id_of(request)
-    await refuse_known_id(request)
-    answered = False
+    if once is None:
+        await refuse_known_id(request)
+    answered = once is not None
     try:
         async with watch_hang_up(request) as hang_up:
             timeout = gateway.settings.sync_timeout_s or None
-            reply = await asyncio.wait_for(hang_up.race(_put_and_wait(request, data, path)), timeout)
+            reply = await asyncio.wait_for(hang_up.race(_put_and_wait(request, data, path, once)), timeout)
         if reply is None:
-            answered = not gateway.settings.cancel_on_disconnect
+            answered = answered or not gateway.settings.cancel_on_disconnect
             return Response(status_code=CANCELLED_STATUS)  # nobody reads it; metrics count it
         answered = True
-    except (QueueFullError, SinkFullError):
+    except (QueueFullError, SinkFullError, TooLargeError, StreamEndedError):
         answered = True  # there is no task to cancel
         raise
     except asyncio.TimeoutError:
+        fate = "it goes on: repeat the call" if once else "it is cancelled"
         raise ApiError(
-            408,
-            f"Not done after {gateway.settings.sync_timeout_s:g} s (EASEL_SYNC_TIMEOUT_S); it is cancelled.",
+            408, f"Not done after {gateway.settings.sync_timeout_s:g} s (EASEL_SYNC_TIMEOUT_S); {fate}."
         ) from None
     finally:
         if not answered:
             # Shielded: this also runs while a stopping server cancels the handler.
-            await asyncio.shield(abandon_task(gateway, request_id))
+            await asyncio.shield(abandon_task(gateway, request_id_of(request)))
     return Response(
         reply.data,
         status_code=code_of(reply.tags),
         media_type="application/json",
-        headers={REQUEST_ID_HEADER: request_id},
+        headers={REQUEST_ID_HEADER: reply.request_id},
     )
 
 
-async def _put_and_wait(request: Request, data: bytes, path: str) -> Entry:
+async def _put_and_wait(request: Request, data: bytes, path: str, once: Once | None) -> Entry:
     gateway = gateway_of(request)
     request_id = request_id_of(request)
     with gateway.hub.on_task(request_id) as events:
-        await gateway.queue.run(
-            gateway.queue.tasks.put(
-                data,
-                request_id=request_id,
-                meta=_meta(request, path),
-                reply=Reply.DIRECT,
-                max_length=gateway.settings.queue_max_length,
-                sink_max_length=gateway.settings.sink_max_length,
-            )
+        placed = await _store(request, data, path=path, tags={}, priority=0, reply=Reply.DIRECT, once=once)
+        if not placed.repeated:
+            return await _wait(gateway, request_id, events)
+    if placed.reply is not Reply.DIRECT:
+        raise ApiError(
+            409,
+            f"{KEY_TEXT} was used for a queued call (index {placed.index}), whose result goes to the sink.",
         )
-        while True:
-            event = await events.next(LOOK_AGAIN_S)
-            if event is not None and event.get("s") in ALIVE:
-                continue
-            try:
-                reply = await _look(gateway, request_id)
-            except QueueUnavailableError:
-                # The task is stored and outlives a restart of Redis, so the caller may as well wait for it.
-                _log.warning("task %s: Redis is away, its caller waits", request_id)
-                continue
-            if reply is not None:
-                return reply
+    with gateway.hub.on_task(placed.request_id) as events:
+        try:
+            # It may have ended long ago: look before waiting for a sign.
+            reply = await _look(gateway, placed.request_id)
+            return reply or await _wait(gateway, placed.request_id, events)
+        except TaskGoneError:
+            raise ApiError(
+                409,
+                f"{KEY_TEXT} belongs to a call that is over (task {placed.request_id}), and its result is "
+                "kept for ten minutes only. Choose a new key to render again.",
+            ) from None
+
+
+async def _wait(gateway: Gateway, request_id: str, events: TaskEvents) -> Entry:
+    """The reply, when it is there."""
+    while True:
+        event = await events.next(LOOK_AGAIN_S)
+        if event is not None and event.get("s") in ALIVE:
+            continue
+        try:
+            reply = await _look(gateway, request_id)
+        except QueueUnavailableError:
+            # The task is stored and outlives a restart of Redis, so the caller may as well wait for it.
+            _log.warning("task %s: Redis is away, its caller waits", request_id)
+            continue
+        if reply is not None:
+            return reply
 
 
 async def _look(gateway: Gateway, request_id: str) -> Entry | None:
-    """The reply if it is there; None while the task lives."""
+    """The reply if it is there; None while the task lives. Raises TaskGoneError when neither is so."""
     tasks = gateway.queue.tasks
     reply = await gateway.queue.run(tasks.take_reply(request_id))
     if reply is not None:
@@ -162,7 +230,7 @@ async def _look(gateway: Gateway, request_id: str) -> Entry | None:
     # It may have ended between the two reads; then its reply is there now.
     reply = await gateway.queue.run(tasks.take_reply(request_id))
     if reply is None:
-        raise ApiError(410, "The task was deleted from the queue before it was done.")
+        raise TaskGoneError()
     return reply
 
 

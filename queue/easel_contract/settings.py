@@ -39,8 +39,22 @@ class CommonSettings(BaseSettings):
         description="A worker that is silent for this many seconds loses its task to another.",
     )
     queue_max_length: int = Field(10_000, ge=0, description="Tasks the input queue accepts; 0 is no limit.")
+    queue_max_bytes: int = Field(
+        1024**3,
+        ge=0,
+        description="Bytes of tasks (bodies and tags) that the input queue accepts; 0 is no limit.",
+    )
     sink_max_length: int = Field(
         100_000, ge=0, description="Uncommitted results at which workers stop taking tasks; 0 is no limit."
+    )
+    sink_max_bytes: int = Field(
+        4 * 1024**3, ge=0, description="Bytes of results at which workers stop taking tasks; 0 is no limit."
+    )
+    queue_sink_auto_evict: bool = Field(
+        False, description="A full sink drops its oldest results instead, delivered or not."
+    )
+    dead_message_policy: Literal["Rear", "Drop"] = Field(
+        "Rear", description="What becomes of a task that is given up: kept as a dead letter, or dropped."
     )
 
     s3_endpoint: str | None = Field(

@@ -41,7 +41,7 @@ def text(value: bytes | str | int | None) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def mapping(value: bytes | None) -> dict[str, Any]:
+def mapping(value: bytes | str | None) -> dict[str, Any]:
     """A stored JSON object; nothing stored is an empty one."""
     if not value:
         return {}

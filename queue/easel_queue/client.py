@@ -31,6 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from easel_queue.call import Call, Raw, text
+from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import QueueUnavailableError
 from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.scripts import load_scripts
@@ -85,6 +86,7 @@ class _Base:
         self.source = StreamCalls(self.keys, INPUT)
         self.sink = StreamCalls(self.keys, SINK)
         self.rear = StreamCalls(self.keys, REAR)
+        self.dead = DeadCalls(self.keys)
         self._clock = clock
         self._scripts = load_scripts()
 

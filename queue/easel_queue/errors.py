@@ -3,9 +3,14 @@
     QueueError
     ├── QueueFullError        put: the input queue is at its limit; nothing was stored. Retry later.
     ├── SinkFullError         put with a direct reply while nobody drains the sink. Retry later.
+    ├── TooLargeError         put: larger than the whole queue may be. Never send it again.
+    ├── KeyReusedError        put: the idempotency key belongs to another request. Choose a new one.
+    ├── RequestIdTakenError   put, requeue: the request id is another task's. Nothing changed.
     ├── LeaseLostError        start/extend/progress/finish/fail/release: the caller no longer holds the task.
     │                         Stop working on it and drop the result; somebody else has it.
     ├── TaskCancelledError    start: the task was cancelled while it was prefetched. Drop it.
+    ├── StreamEndedError      put: the queue's stream was ended; nothing was stored. deliver: all of it was
+    │                         consumed. Close the socket; an operator may open the queue again.
     ├── DuplicateWatcherError join: a live watcher has this group and uid. Refuse the new one.
     ├── WatcherFencedError    deliver: another connection took this uid over. Close the socket.
     └── ScriptMismatchError   start-up: a script and its caller disagree on the number of keys. A bug.
@@ -30,12 +35,28 @@ class SinkFullError(QueueError):
     """The sink holds as many results as it may: no worker takes tasks until somebody commits."""
 
 
+class TooLargeError(QueueError):
+    """The item alone is larger than the queue's limit of bytes."""
+
+
+class KeyReusedError(QueueError):
+    """The idempotency key was used before, with a different request."""
+
+
+class RequestIdTakenError(QueueError):
+    """Another task has this request id."""
+
+
 class LeaseLostError(QueueError):
     """The lease's token is not the task's current one: it expired, or the task is gone."""
 
 
 class TaskCancelledError(QueueError):
     """The task was cancelled before it was started."""
+
+
+class StreamEndedError(QueueError):
+    """The queue's stream was ended: it takes no puts, and this watcher has had everything."""
 
 
 class DuplicateWatcherError(QueueError):
@@ -61,6 +82,10 @@ _BY_CODE: dict[int, type[QueueError]] = {
     -4: TaskCancelledError,
     -5: DuplicateWatcherError,
     -6: WatcherFencedError,
+    -7: StreamEndedError,
+    -10: KeyReusedError,
+    -11: RequestIdTakenError,
+    -12: TooLargeError,
 }
 
 

@@ -26,6 +26,9 @@ RECONNECT_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 IDLE_S = 15.0
 """Without a message for this long the connection is tested, so that a silent death is noticed."""
 
+# The waits below do without wait_for: before Python 3.12 it swallows a cancellation that comes together with
+# what is waited for, and a watch or a call would run on that nobody stops any more.
+
 
 class Signal:
     """Set when a queue changed; `wait` clears it."""
@@ -38,12 +41,14 @@ class Signal:
 
     async def wait(self, timeout_s: float) -> bool:
         """True if the queue changed since the last wait (or does within `timeout_s`)."""
+        waiting = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_s)
-        except asyncio.TimeoutError:
-            return False
+            await asyncio.wait({waiting}, timeout=timeout_s)
+        finally:
+            waiting.cancel()
+        changed = self._event.is_set()
         self._event.clear()
-        return True
+        return changed
 
 
 class TaskEvents:
@@ -59,10 +64,12 @@ class TaskEvents:
 
     async def next(self, timeout_s: float) -> dict[str, Any] | None:
         """The next event, or None when nothing happened in time. ``{"s": "resync"}`` means: look again."""
+        getting = asyncio.ensure_future(self._queue.get())
         try:
-            return await asyncio.wait_for(self._queue.get(), timeout_s)
-        except asyncio.TimeoutError:
-            return None
+            await asyncio.wait({getting}, timeout=timeout_s)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
 
 
 class EventHub:

@@ -8,29 +8,38 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
     …:<q>:seq               string  last index given out (the rear keeps the input's indexes)
     …:<q>:entries           zset    index -> index; what is stored, in order of arrival
     …:<q>:rid               hash    request id -> index
-    …:<q>:prio              zset    index -> order minus index; only items whose priority is not 0
-    …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms)
-                                    input only: state, dlv, token, worker, reply, progress, errors,
-                                    cancel_tags, cancel_data, reaping
+    …:<q>:prio              zset    index -> order; only items whose priority is not 0
+    …:<q>:eos               string  index of the end-of-stream marker; absent while the queue is open
+    …:<q>:bytes             string  sum of the items' sizes: data, tags and meta as stored
+    …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms), errors (JSON list),
+                                    size (bytes), idem (name of its idempotency key's hash)
+                                    input only: state, dlv, token, worker, reply, progress,
+                                    cancel_tags, cancel_data, reaping, requeued
+                                    rear only: dlv, put_at (ms)
     …:<q>:groups            zset    consumer group -> ms at which somebody of it was last here
     …:<q>:watchers          zset    "<gid> <uid>" -> ms at which the watcher counts as gone, or is forgotten
     …:<q>:g:<gid>:todo      zset    index -> order; not yet delivered to this group
     …:<q>:g:<gid>:pend      hash    index -> uid; delivered, not committed
     …:<q>:g:<gid>:w:<uid>   zset    index -> index; the same seen from one watcher
+    …:<q>:g:<gid>:failed    hash    index -> "<negative commits> <id of the last one>"
+    …:<q>:g:<gid>:aside     zset    index -> index; given up by this group, no longer delivered to it
     …:<q>:g:<gid>:c         hash    uid -> JSON record of the watcher (connection, window, start, …)
 
 Input queue only::
 
     …:in:waiting            zset    index -> order (priority, then index); ZRANK is the position
     …:in:leases             zset    index -> ms at which the lease ends; reserved and running tasks
+    …:in:started            zset    index -> ms at which the running delivery started
     …:in:token              string  last lease token given out
     …:in:bell               list    one element wakes one idle worker (BLPOP)
 
 Per service::
 
+    …:idem:<q>:<user>:<key> hash    what was put under an idempotency key: index, rid, reply, print (digest of
+                                    the request); expires an hour after the item is gone
     …:reply:<rid>           hash    result of a task whose caller waits (data, tags); expires
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
-    …:inbox:<worker>        list    "cancel <index>" messages for one worker; expires
+    …:inbox:<worker>        list    "cancel <index>" and "drop <token>" for one worker; expires
     …:workers               zset    worker id -> ms of its last heartbeat
     …:worker:<id>           string  JSON heartbeat; expires
     …:events                channel what changed, as JSON: {"q": queue} and/or {"r": rid, "s": state, …}
@@ -38,7 +47,7 @@ Per service::
 Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
 score, ``index - priority * 2**43``. Priorities are clamped to -511..511, so the score stays within the
 53 bits that a double holds exactly, and leaves room for 8.8e12 indexes. An item of priority 0 scores its
-index, so a new group's list is one ZUNIONSTORE of `entries` and `prio`.
+index, so a new group's list is `entries` without those in `prio`, and `prio`.
 """
 
 from __future__ import annotations
@@ -85,6 +94,10 @@ class Keys:
     def seq(self, queue: str) -> str:
         """Index counter; the rear shares the input's so that a dead letter keeps its index."""
         return self.of(INPUT if queue == REAR else queue, "seq")
+
+    def idempotency(self, queue: str, user: str, key: str) -> str:
+        """What was put into `queue` under one user's idempotency key."""
+        return f"{self.root}:idem:{queue}:{safe(user)}:{safe(key)}"
 
     def inbox(self, worker: str) -> str:
         """List of messages for one worker."""

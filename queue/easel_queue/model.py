@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -25,6 +26,7 @@ class State(str, Enum):
     DEAD = "dead"
     CANCELLED = "cancelled"
     DELETED = "deleted"
+    EVICTED = "evicted"
 
     @property
     def ended(self) -> bool:
@@ -38,6 +40,30 @@ class Placed:
 
     index: int
     request_id: str
+    repeated: bool = False
+    """The idempotency key was known: this is what the first put was answered, and nothing was stored."""
+    reply: Reply = Reply.SINK
+    """Where the result of the task goes, which the first put of a key has decided."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """An idempotency key: of all puts under it, one is stored.
+
+    `user` scopes it; `fingerprint` tells the request, so that another one under the same key is refused.
+    """
+
+    user: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """The result that tells a waiting task that it was dropped to make room: body and extra tags."""
+
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +77,8 @@ class Entry:
     priority: int = 0
     enqueued_ms: int = 0
     meta: dict[str, str] = field(default_factory=dict)
+    last_error: str = ""
+    """Why its last delivery failed: a dead letter, or an item that was negatively committed."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +176,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Watcher:
-    """One consumer line of attributes."""
+    """One consumer line of attributes.
+
+    `state` is Running while it is connected, Leaving when it said that it exits soon or left a moment ago,
+    Exit when it is gone for longer; one that is gone and whose items were all consumed is Complete.
+    """
 
     group: str
     uid: str
@@ -158,20 +190,27 @@ class Watcher:
     idle_ms: int
     window: int
     auto_commit: bool
+    tags: dict[str, str] = field(default_factory=dict)
+    """Its filter."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group line of attributes. `todo` counts items not yet delivered to it."""
+    """One group line of attributes. `todo` counts items not yet delivered to it, `aside` those it gave up."""
 
     name: str
     todo: int
     pending: int
+    aside: int = 0
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only."""
+    """Counts of one queue. `first` and `last` are 0 when it is empty; `waiting`, `leased` are input only.
+
+    `marker` is the index of the end-of-stream marker, 0 while the queue is open; `bytes` is what the items'
+    bodies, tags and meta take.
+    """
 
     length: int
     first: int
@@ -180,6 +219,24 @@ class Attributes:
     leased: int = 0
     groups: tuple[Group, ...] = ()
     watchers: tuple[Watcher, ...] = ()
+    marker: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Answer to reject: items that went back to their group, and items that were given up."""
+
+    returned: int
+    given_up: int
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """Answer to end: the marker's index, and where a forced end goes on (0: it is complete)."""
+
+    marker: int
+    next_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,6 +245,42 @@ class Page:
 
     entries: tuple[Entry, ...]
     next_index: int = 0
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A task that was given up. Times are ms; `enqueued_ms` is 0 for what a client put into the rear."""
+
+    index: int
+    request_id: str
+    tags: dict[str, str]
+    priority: int
+    deliveries: int
+    died_ms: int
+    enqueued_ms: int
+    errors: tuple[str, ...]
+    """One line per failed delivery, oldest first; the last 20."""
+    size: int
+    meta: dict[str, str] = field(default_factory=dict)
+    data: bytes = b""
+    """The request body; like `meta` only when one letter is asked for."""
+
+
+@dataclass(frozen=True)
+class DeadPage:
+    """Answer to a listing, and where to go on (0: the end was reached)."""
+
+    letters: tuple[DeadLetter, ...]
+    next_index: int = 0
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Answer to requeueing many: how many, where to go on (0: the end), whether the input queue is full."""
+
+    count: int
+    next_index: int
+    full: bool
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,31 @@ from urllib.parse import unquote
 
 from easel_queue.call import Arg, Call, Raw, chunks, mapping, text, to_json
 from easel_queue.errors import raise_for
-from easel_queue.keys import INPUT, Keys, safe
-from easel_queue.model import Attributes, Entry, Group, Page, Placed, Search, Watcher
-from easel_queue.task_calls import clamp_priority, read_entries, with_request_id
+from easel_queue.keys import INPUT, SINK, Keys, safe
+from easel_queue.model import (
+    Attributes,
+    Entry,
+    Group,
+    Once,
+    Page,
+    Placed,
+    Rejected,
+    Reply,
+    Search,
+    StreamEnd,
+    Watcher,
+)
+from easel_queue.task_calls import clamp_priority, once_key, read_entries, read_placed, with_request_id
 
 TRUNCATE_BATCH = 1000
-"""Items removed by one truncate call; more would hold Redis up for tens of milliseconds."""
+"""Items removed by one truncate or forced end; more would hold Redis up for tens of milliseconds."""
+
+DELIVER_BYTES = 4 * 1024 * 1024
+"""Data of one delivery, about: a reader that is slow keeps no more than this, and one item, in our memory."""
+
+LEAVING_MS = 60_000
+"""A watcher that left items behind counts as Leaving for this long, then as Exit. Clients that come back do
+so within seconds."""
 
 
 class StreamCalls:
@@ -37,11 +56,25 @@ class StreamCalls:
         tags: Mapping[str, str] | None = None,
         priority: int = 0,
         max_length: int = 0,
+        max_bytes: int = 0,
+        evict: bool = False,
+        once: Once | None = None,
     ) -> Call[Placed]:
-        """A client's own put into the sink or the rear (tasks: `TaskCalls.put`). Raises QueueFullError."""
+        """A client's own put into the sink or the rear. `TaskCalls.put` explains the arguments.
+
+        With `evict` a full queue drops its oldest items, delivered or not.
+
+        Raises:
+            QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError: nothing was
+                stored.
+        """
         if self.queue == INPUT:
             raise ValueError("the input queue takes tasks: use TaskCalls.put")
-        names = (self.keys.seq(self.queue), *self._of("entries", "rid", "prio", "groups"))
+        names = (
+            self.keys.seq(self.queue),
+            *self._of("entries", "rid", "prio", "groups", "eos"),
+            once_key(self.keys, self.queue, once),
+        )
         args = (
             self.queue,
             request_id,
@@ -49,11 +82,14 @@ class StreamCalls:
             with_request_id(tags or {}, request_id),
             clamp_priority(priority),
             max_length,
+            once.fingerprint if once else "",
+            max_bytes,
+            int(evict),
         )
 
         def read(raw: Raw) -> Placed:
-            raise_for(int(raw), f"put refused: the limit of {self.queue} is {max_length} items")
-            return Placed(int(raw), request_id)
+            limits = f"the limits of {self.queue} are {max_length} items and {max_bytes} bytes (0: none)"
+            return read_placed(raw, request_id, Reply.SINK, f"put refused: {limits}")
 
         return Call("append_entry", names, args, read)
 
@@ -84,16 +120,26 @@ class StreamCalls:
 
     def attributes(self) -> Call[Attributes]:
         """Counts, groups and watchers."""
-        names = (*self._of("entries", "groups", "watchers"), self.keys.waiting, self.keys.leases)
+        names = (
+            *self._of("entries", "groups", "watchers"),
+            self.keys.waiting,
+            self.keys.leases,
+            *self._of("eos"),
+        )
         return Call("describe_queue", names, (self.queue,), _attributes)
 
     def search(self, index: int, *, group: str) -> Call[Search | None]:
         """Whether `index` is being processed in `group`, and how many are ahead; None if it is not stored.
 
-        On the input queue the group named like the service is the workers' own.
+        On the input queue the group named like the service is the workers' own, and a group that nobody has
+        opened is told its place in the workers' line.
         """
         gid = safe(group)
-        names = (*self._of("entries"), self.keys.waiting, *self._of(f"g:{gid}:todo", f"g:{gid}:pend"))
+        names = (
+            *self._of("entries"),
+            self.keys.waiting,
+            *self._of(f"g:{gid}:todo", f"g:{gid}:pend", "prio", "groups"),
+        )
 
         def read(raw: Raw) -> Search | None:
             if raw is None:
@@ -101,15 +147,40 @@ class StreamCalls:
             consumer = text(raw[2])
             return Search(f"{group}.{consumer}" if consumer else "", bool(raw[0]), int(raw[1]))
 
-        return Call("search_entry", names, (self.queue, index, int(group == self.keys.service)), read)
+        args = (self.queue, index, int(group == self.keys.service), gid)
+        return Call("search_entry", names, args, read)
 
     def delete(self, indexes: Sequence[int]) -> Call[int]:
-        """Remove items for all groups; answers how many were there. A worker that has one is told to stop."""
-        return Call("delete_entries", self._of("entries", "rid"), (self.queue, *indexes), int)
+        """Remove items for all groups; answers how many were there. A worker that has one is told to stop.
+
+        Deleting the end-of-stream marker opens the queue again.
+        """
+        return Call("delete_entries", self._of("entries", "rid", "eos"), (self.queue, *indexes), int)
 
     def truncate(self, before: int, *, limit: int = TRUNCATE_BATCH) -> Call[int]:
-        """Remove items with an index below `before`, at most `limit`; call again while it answers `limit`."""
-        return Call("truncate_entries", self._of("entries", "rid"), (self.queue, before, limit), int)
+        """Remove items with an index below `before`, at most `limit`; call again while it answers `limit`.
+
+        An end-of-stream marker below `before` goes with them: the queue is open again.
+        """
+        return Call("truncate_entries", self._of("entries", "rid", "eos"), (self.queue, before, limit), int)
+
+    def end(self, *, force: bool = False, start: int = 0, limit: int = TRUNCATE_BATCH) -> Call[StreamEnd]:
+        """End the stream: no more puts, and watchers are finished when they have consumed what is there.
+
+        With `force` every watch ends at once and what was not delivered is dropped, at most `limit` items in
+        one call; call again with `start` while the answer has a `next_index`. What a worker has leased stays.
+        Removing the marker (delete, truncate) opens the queue again; results of tasks are stored in any case.
+        """
+        names = (
+            *self._of("eos"),
+            self.keys.seq(self.queue),
+            *self._of("entries", "rid", "watchers", "groups"),
+        )
+
+        def read(raw: Raw) -> StreamEnd:
+            return StreamEnd(int(raw[0]), int(raw[1]))
+
+        return Call("end_stream", names, (self.queue, int(force), start, limit), read)
 
     def join(
         self,
@@ -157,16 +228,22 @@ class StreamCalls:
 
         return Call("join_watcher", names, args, read)
 
-    def deliver(self, *, group: str, uid: str, connection: str, limit: int) -> Call[tuple[Entry, ...]]:
+    def deliver(
+        self, *, group: str, uid: str, connection: str, limit: int, max_bytes: int = DELIVER_BYTES
+    ) -> Call[tuple[Entry, ...]]:
         """The next items for a watcher, at most `limit` and never beyond its window; says that it lives.
 
+        Once their data reaches `max_bytes` no more are added.
+
         Raises:
+            StreamEndedError: the stream has ended and the group has consumed what this watcher could get.
             WatcherFencedError: the uid belongs to another connection, or was forgotten.
         """
         gid, who = safe(group), safe(uid)
         names = self._of(
-            "watchers", f"g:{gid}:todo", f"g:{gid}:pend", f"g:{gid}:w:{who}", f"g:{gid}:c", "groups"
+            "watchers", f"g:{gid}:todo", f"g:{gid}:pend", f"g:{gid}:w:{who}", f"g:{gid}:c", "groups", "eos"
         )
+        args = (self.queue, gid, who, connection, limit, max_bytes)
 
         def read(raw: Raw) -> tuple[Entry, ...]:
             if isinstance(raw, int):
@@ -174,14 +251,61 @@ class StreamCalls:
             return read_entries(raw)
 
         # Items in an answer that got lost are pending with this watcher: it must leave, not ask again.
-        return Call(
-            "deliver_entries", names, (self.queue, gid, who, connection, limit), read, repeatable=False
-        )
+        return Call("deliver_entries", names, args, read, repeatable=False)
 
     def commit(self, indexes: Sequence[int], *, group: str) -> Call[int]:
         """The group is done with these; answers how many were stored. Committing twice changes nothing."""
         args: tuple[Arg, ...] = (self.queue, safe(group), *indexes)
         return Call("commit_entries", self._of("entries", "rid", "groups"), args, int)
+
+    def reject(
+        self,
+        indexes: Sequence[int],
+        *,
+        group: str,
+        uid: str | None,
+        call_id: str,
+        error: str,
+        max_delivery: int,
+        exits: bool = False,
+        data: bytes = b"",
+        tags: Mapping[str, str] | None = None,
+        rear: bool = True,
+    ) -> Call[Rejected]:
+        """A watcher failed with items that it has: they go back to their group (EAS's negative commit).
+
+        An item that failed `max_delivery` times in the group is given up: on the input queue it counts as a
+        delivery of the task, and the task becomes a dead letter; elsewhere the item is set aside, stored and
+        readable but no longer delivered to this group.
+
+        Args:
+            uid: Whose items; None is whoever has them. What somebody else has by now is left alone.
+            call_id: One call counts once, however often it is sent.
+            error: Remembered with the item; newest in `Entry.last_error`.
+            exits: The watcher stops soon: its items do not count as failed, and it gets no more of them.
+            data: The result of a task that is dead now, and `tags` its extra tags; input only.
+            rear: Keep dead tasks in the rear queue or drop them; input only.
+        """
+        gid = safe(group)
+        names = (
+            *self._of("groups", f"g:{gid}:todo", f"g:{gid}:pend", f"g:{gid}:failed", f"g:{gid}:aside"),
+            *self._of(f"g:{gid}:c"),
+            self.keys.of(SINK, "entries"),
+        )
+        args: tuple[Arg, ...] = (
+            self.queue,
+            gid,
+            safe(uid) if uid else "",
+            call_id,
+            error,
+            int(exits),
+            max_delivery,
+            data,
+            to_json(tags or {}),
+            int(rear),
+            *indexes,
+        )
+        return Call("reject_entries", names, args, lambda raw: Rejected(int(raw[0]), int(raw[1])))
 
     def leave(self, *, group: str, uid: str, connection: str) -> Call[int]:
         """The watcher's connection ended; answers how many items went back to the group."""
@@ -195,15 +319,20 @@ class StreamCalls:
 
 
 def _attributes(raw: Raw) -> Attributes:
-    length, first, last, waiting, leased, groups, watchers, now = raw
+    length, first, last, waiting, leased, groups, watchers, now, marker, stored = raw
     return Attributes(
         length=int(length),
         first=int(first),
-        last=int(last),
+        last=max(int(last), int(marker)),  # clients truncate beyond it to clear a queue
         waiting=int(waiting),
         leased=int(leased),
-        groups=tuple(Group(_name(gid), int(todo), int(pending)) for gid, todo, pending in chunks(groups, 3)),
-        watchers=tuple(_watcher(item, int(now)) for item in chunks(watchers, 5)),
+        groups=tuple(
+            Group(_name(gid), int(todo), int(pending), int(aside))
+            for gid, todo, pending, aside in chunks(groups, 4)
+        ),
+        watchers=tuple(_watcher(item, int(now)) for item in chunks(watchers, 6)),
+        marker=int(marker),
+        bytes=int(stored),
     )
 
 
@@ -212,16 +341,16 @@ def _name(part: bytes) -> str:
 
 
 def _watcher(item: Sequence[Raw], now: int) -> Watcher:
-    gid, uid, pending, alive_until, record_json = item
+    gid, uid, pending, alive_until, record_json, unconsumed = item
     record = mapping(record_json)
     left = record.get("left")
     connected = bool(record.get("connection"))
     if connected:
-        state = "Running"
+        state = "Leaving" if record.get("leaving") else "Running"
         idle = max(0, now - (int(float(alive_until)) - int(record.get("ttl", 0))))
     else:
         idle = max(0, now - int(left or now))
-        state = "Complete"
+        state = ("Leaving" if idle < LEAVING_MS else "Exit") if unconsumed else "Complete"
     return Watcher(
         group=_name(gid),
         uid=_name(uid),
@@ -231,4 +360,5 @@ def _watcher(item: Sequence[Raw], now: int) -> Watcher:
         idle_ms=idle,
         window=int(record.get("window", 0)),
         auto_commit=bool(record.get("auto_commit", False)),
+        tags=mapping(record.get("tags")),
     )

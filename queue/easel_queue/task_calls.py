@@ -15,8 +15,10 @@ from easel_queue.keys import INPUT, PRIORITY_MAX, PRIORITY_MIN, REAR, SINK, Keys
 from easel_queue.model import (
     CancelOutcome,
     Entry,
+    Eviction,
     Failed,
     Finished,
+    Once,
     Placed,
     Reaped,
     Renewal,
@@ -40,6 +42,21 @@ def clamp_priority(priority: int) -> int:
     return max(PRIORITY_MIN, min(PRIORITY_MAX, priority))
 
 
+def once_key(keys: Keys, queue: str, once: Once | None) -> str:
+    """The key behind an idempotency key; without one a name that nothing uses, as scripts have fixed KEYS."""
+    return keys.idempotency(queue, once.user, once.key) if once else keys.of(queue, "once")
+
+
+def read_placed(raw: Raw, request_id: str, reply: Reply, refusal: str) -> Placed:
+    """The answer of a put: the index, or what the first put of an idempotency key was answered."""
+    if isinstance(raw, int):
+        raise_for(raw, refusal)
+        return Placed(raw, request_id, reply=reply)
+    index, first, to = raw
+    to = Reply(text(to)) if to else Reply.SINK
+    return Placed(int(index), text(first), repeated=text(first) != request_id, reply=to)
+
+
 class TaskCalls:
     """Builds the calls about tasks of one service."""
 
@@ -57,6 +74,11 @@ class TaskCalls:
         reply: Reply = Reply.SINK,
         max_length: int = 0,
         sink_max_length: int = 0,
+        max_bytes: int = 0,
+        sink_max_bytes: int = 0,
+        sink_evict: bool = False,
+        evict: Eviction | None = None,
+        once: Once | None = None,
     ) -> Call[Placed]:
         """Accept a task. A known request id answers its first index, so a put may be repeated.
 
@@ -69,10 +91,17 @@ class TaskCalls:
             reply: Where the result goes.
             max_length: Refuse when the queue holds this many tasks; 0 is no limit.
             sink_max_length: Refuse a direct reply while the sink holds this many results; 0 is no limit.
+            max_bytes, sink_max_bytes: The same for the bytes stored (data, tags and meta).
+            sink_evict: A full sink drops its oldest results instead.
+            evict: A full queue drops waiting tasks instead, the oldest of the lowest priority first, none
+                more urgent than this one; each ends with this result.
+            once: The idempotency key. A known one answers what the first put was answered.
 
         Raises:
-            QueueFullError: nothing was stored.
-            SinkFullError: nothing was stored.
+            QueueFullError, SinkFullError, TooLargeError: nothing was stored.
+            StreamEndedError: the input's stream was ended; nothing was stored.
+            KeyReusedError: the key is known, with another request.
+            RequestIdTakenError: the key is new, the request id is not.
         """
         keys = self.keys
         args = (
@@ -84,6 +113,13 @@ class TaskCalls:
             reply.value,
             max_length,
             sink_max_length,
+            once.fingerprint if once else "",
+            max_bytes,
+            sink_max_bytes,
+            int(sink_evict),
+            int(evict is not None),
+            evict.data if evict else b"",
+            to_json(evict.tags if evict else {}),
         )
         names = (
             keys.seq(INPUT),
@@ -93,19 +129,29 @@ class TaskCalls:
             keys.waiting,
             keys.bell,
             keys.of(SINK, "entries"),
+            keys.of(INPUT, "eos"),
+            once_key(keys, INPUT, once),
         )
 
         def read(raw: Raw) -> Placed:
-            raise_for(
-                int(raw),
-                f"put refused: the input queue's limit is {max_length}, the sink's {sink_max_length}",
-            )
-            return Placed(int(raw), request_id)
+            limits = f"the input queue's limits are {max_length} tasks and {max_bytes} bytes (0: none)"
+            return read_placed(raw, request_id, reply, f"put refused: {limits}")
 
         return Call("put_task", names, args, read)
 
-    def reserve(self, *, worker: str, lease_ms: int, sink_max_length: int = 0) -> Call[Task | None]:
-        """Lease the next task; None when nothing waits or the sink is full. Counts no delivery."""
+    def reserve(
+        self,
+        *,
+        worker: str,
+        lease_ms: int,
+        sink_max_length: int = 0,
+        sink_max_bytes: int = 0,
+        sink_evict: bool = False,
+    ) -> Call[Task | None]:
+        """Lease the next task; None when nothing waits or the sink is full. Counts no delivery.
+
+        With `sink_evict` a full sink drops its oldest results before a task is handed out.
+        """
         keys = self.keys
         names = (keys.waiting, keys.leases, keys.token, keys.bell, keys.of(SINK, "entries"))
 
@@ -113,7 +159,8 @@ class TaskCalls:
             return None if raw is None else _task(raw)
 
         # Repeating it after a lost answer would lease a second task; the first would wait out its lease.
-        return Call("reserve_task", names, (worker, lease_ms, sink_max_length), read, repeatable=False)
+        args = (worker, lease_ms, sink_max_length, sink_max_bytes, int(sink_evict))
+        return Call("reserve_task", names, args, read, repeatable=False)
 
     def start(self, task: Task, *, lease_ms: int) -> Call[int]:
         """Begin the work: the delivery counts from now. Answers the number of deliveries including this one.
@@ -241,9 +288,17 @@ class TaskCalls:
         return Call("cancel_task", names, args, lambda raw: CancelOutcome(text(raw)))
 
     def reap(
-        self, *, reaper: str, max_delivery: int, limit: int = 100, lease_ms: int = 30_000
+        self,
+        *,
+        reaper: str,
+        max_delivery: int,
+        limit: int = 100,
+        lease_ms: int = 30_000,
+        max_idle_ms: int = 0,
     ) -> Call[Reaped]:
-        """Take tasks from workers whose lease ran out.
+        """Take tasks from workers whose lease ran out, or whose delivery began too long ago.
+
+        Too long is `max_idle_ms`, 0 no such limit; the worker of such a task is told to drop its work.
 
         The exhausted ones come leased to `reaper` for `lease_ms`, who ends them with `fail`; if it does not,
         the next reaper gets them. Those that were being cancelled end here.
@@ -253,7 +308,7 @@ class TaskCalls:
         def read(raw: Raw) -> Reaped:
             return Reaped(int(raw[0]), int(raw[1]), tuple(_task(item) for item in raw[2:]))
 
-        return Call("reap_tasks", names, (reaper, max_delivery, limit, lease_ms), read)
+        return Call("reap_tasks", names, (reaper, max_delivery, limit, lease_ms, max_idle_ms), read)
 
     def status(self, request_id: str) -> Call[Status | None]:
         """Where a task is; None if it was never seen or ended more than an hour ago."""
@@ -278,7 +333,10 @@ class TaskCalls:
         return Call("status_task", names, (request_id,), read)
 
     def take_reply(self, request_id: str) -> Call[Entry | None]:
-        """The result of a task with a direct reply, once; None if it is not there (yet, or any more)."""
+        """The result of a task with a direct reply; None if it is not there (yet, or any more).
+
+        It is handed out once; that of a put with an idempotency key, until it expires after ten minutes.
+        """
 
         def read(raw: Raw) -> Entry | None:
             if raw is None:
@@ -314,7 +372,6 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
 
 def _task(raw: Raw) -> Task:
     index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
-    noted = json.loads(errors) if errors else []
     return Task(
         index=int(index),
         request_id=text(rid),
@@ -327,13 +384,28 @@ def _task(raw: Raw) -> Task:
         deliveries=int(deliveries),
         lease_until_ms=int(until),
         reply=Reply(text(reply)),
-        last_error=noted[-1] if noted else "",
+        last_error=_last(errors),
     )
 
 
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
-    """Entries from the flat reply of get and deliver: seven fields each."""
+    """Entries from the flat reply of get and deliver: eight fields each."""
     return tuple(
-        Entry(int(index), text(rid), mapping(tags), bytes(data), int(prio), int(at), mapping(meta))
-        for index, rid, tags, data, prio, at, meta in chunks(raw, 7)
+        Entry(
+            index=int(index),
+            request_id=text(rid),
+            tags=mapping(tags),
+            data=bytes(data),
+            priority=int(prio),
+            enqueued_ms=int(at),
+            meta=mapping(meta),
+            last_error=_last(errors),
+        )
+        for index, rid, tags, data, prio, at, meta, errors in chunks(raw, 8)
     )
+
+
+def _last(errors: bytes) -> str:
+    """The newest of the remembered errors (a JSON list); empty when there are none."""
+    noted = json.loads(errors) if errors else []
+    return str(noted[-1]) if noted else ""

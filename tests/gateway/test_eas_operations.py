@@ -274,16 +274,6 @@ async def test_a_dead_letter_is_in_the_rear_with_its_index(
     assert base64.b64decode(result["data"]) == b"failed"
 
 
-async def test_what_comes_later_says_so(gateway: RunningGateway) -> None:
-    for response in (
-        await gateway.client.put(gateway.sink, params={"_indexes_": "1", "_negative_": "true"}),
-        await gateway.client.post(gateway.sink, params={"_eos_": "true"}),
-        await gateway.client.get(gateway.sink, params={"_watch_": "true"}),
-    ):
-        assert response.status_code == 501
-        assert "not supported yet" in response.json()["detail"]
-
-
 @pytest.mark.parametrize(
     ("method", "params", "named"),
     [

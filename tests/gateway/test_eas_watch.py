@@ -3,100 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from easel_gateway.eas.codecs import PROTOBUF_TYPE
 
 from .conftest import WAIT_S, RunningGateway, StartGateway
-
-
-class Watcher:
-    """One EAS consumer."""
-
-    def __init__(self, gateway: RunningGateway, socket: ClientConnection, uid: str) -> None:
-        self.gateway = gateway
-        self.socket = socket
-        self.uid = uid
-
-    async def frame(self) -> bytes:
-        """The next frame."""
-        frame = await asyncio.wait_for(self.socket.recv(), WAIT_S)
-        assert isinstance(frame, bytes), "never text"
-        assert frame, "never empty"
-        return frame
-
-    async def next(self) -> tuple[int, bytes]:
-        """Index and data of the next item; reads the protobuf by hand."""
-        return read_frame(await self.frame())
-
-    async def indexes(self, count: int) -> list[int]:
-        return [(await self.next())[0] for _ in range(count)]
-
-    async def commit(self, *indexes: int) -> None:
-        headers = {"X-EAS-QueueService-Redis-Uid": self.uid, "X-EAS-QueueService-Redis-Gid": "eas"}
-        params = {"_indexes_": ",".join(map(str, indexes))}
-        response = await self.gateway.client.put(self.gateway.sink, params=params, headers=headers)
-        assert response.text == "OK"
-
-    async def assert_silent(self) -> None:
-        """Nothing is on its way: the pong comes back and no frame was before it."""
-        await asyncio.wait_for(await self.socket.ping(), WAIT_S)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(self.socket.recv(), 0.2)
-
-
-def read_frame(frame: bytes) -> tuple[int, bytes]:
-    """Field 1 (varint) and field 3 (bytes) of a DataFrameProto."""
-    index, data, at = 0, b"", 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = frame[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(frame):
-        tag = varint()
-        if tag == 1 << 3:
-            index = varint()
-        else:
-            length = varint()
-            if tag == 3 << 3 | 2:
-                data = frame[at : at + length]
-            at += length
-    return index, data
-
-
-@contextlib.asynccontextmanager
-async def watching(
-    gateway: RunningGateway, uid: str = "u1", group: str = "eas", **query: Any
-) -> AsyncIterator[Watcher]:
-    parameters = {"_watch_": "true", "_index_": "0", "_window_": "5", **query}
-    headers = {
-        "X-EAS-QueueService-Redis-Uid": uid,
-        "X-EAS-QueueService-Redis-Gid": group,
-        "Accept": PROTOBUF_TYPE,
-    }
-    url = f"{gateway.socket_url}{gateway.sink}?{urlencode(parameters)}"
-    async with connect(url, additional_headers=headers, compression=None) as socket:
-        yield Watcher(gateway, socket, uid)
-
-
-async def length(gateway: RunningGateway) -> str:
-    return (await gateway.attributes(gateway.sink))["stream.length"]
+from .eas_clients import Watcher, left, length, watching
 
 
 async def test_items_come_in_order_and_never_beyond_the_window(gateway: RunningGateway) -> None:
@@ -133,17 +49,6 @@ async def test_auto_commit_ignores_the_window_and_empties_the_sink(gateway: Runn
         assert await watcher.indexes(1) == [11]
     await left(gateway)
     assert await length(gateway) == "0"
-
-
-async def left(gateway: RunningGateway, state: str = "Running") -> None:
-    """Come back when no watcher is in `state` any more; every change of one is a signal of the sink."""
-    for _ in range(200):
-        attributes = await gateway.attributes(gateway.sink)
-        lines = [value for name, value in attributes.items() if name.startswith("consumers.list.")]
-        if not any(f"Status: {state}" in line for line in lines):
-            return
-        await asyncio.sleep(0.02)  # leaving has no event of its own
-    raise AssertionError(lines)
 
 
 async def test_uncommitted_items_of_an_aborted_watcher_are_delivered_again(gateway: RunningGateway) -> None:

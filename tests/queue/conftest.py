@@ -86,3 +86,9 @@ def queue(redis_url: str, service: str, clock: Clock) -> Iterator[Queue]:
 @pytest.fixture
 def bench(queue: Queue, clock: Clock) -> Bench:
     return Bench(queue, clock)
+
+
+@pytest.fixture
+def sink(queue: Queue) -> Queue:
+    """The same, in tests that are about the sink."""
+    return queue

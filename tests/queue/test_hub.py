@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from easel_queue import AsyncQueue, EventHub
+from easel_queue import AsyncQueue, EventHub, Signal, TaskEvents
 
 from ..conftest import RedisServer
 
@@ -64,3 +65,37 @@ async def test_everybody_is_woken_after_a_reconnect(own_redis: RedisServer) -> N
         assert await events.next(WAIT_S) == {"s": "resync"}
     await hub.stop()
     await queue.close()
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_cancellation_is_not_swallowed_by_a_signal_that_comes_with_it(steps: int) -> None:
+    """Else a watch would run on that nobody stops any more."""
+    signal = Signal()
+    waiting = asyncio.create_task(signal.wait(60))
+    for _ in range(3):
+        await asyncio.sleep(0)  # now it waits
+    signal.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    else:
+        assert await waiting, "it had come back before"
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_nor_by_an_event_of_a_task(steps: int) -> None:
+    """Else a caller's hang-up would not cancel its task."""
+    events = TaskEvents()
+    waiting = asyncio.create_task(events.next(60))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    events.add({"s": "running"})
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    else:
+        assert await waiting == {"s": "running"}

@@ -133,6 +133,24 @@ def test_a_fault_is_retried_until_max_delivery_and_then_a_dead_letter(
     assert scene.result(after).data.startswith(b"fine")
 
 
+def test_the_policy_drop_keeps_no_dead_letter(scene: Any, local_worker: Callable[..., Any]) -> None:
+    how = {"max_delivery": 1, "dead_message_policy": "Drop"}
+    local_worker(scene, handlers=ECHO_AND + "BreakingHandler", **how)
+    request_id = scene.put(b"runtime", path="/break/run")
+
+    assert code(scene.result(request_id)) == 500
+    assert scene.status(request_id).state is State.DEAD
+    assert scene.run(scene.queue.rear.count()) == 0
+
+
+def test_a_full_sink_that_evicts_stops_no_worker(scene: Any, local_worker: Callable[..., Any]) -> None:
+    local_worker(scene, sink_max_length=1, queue_sink_auto_evict=True)
+    for number in range(3):
+        request_id = scene.put(b"%d" % number)
+        assert scene.result(request_id).data == b"%d" % number
+    assert scene.run(scene.queue.sink.count()) == 1
+
+
 def test_out_of_memory_frees_memory_says_what_to_lower_and_the_worker_goes_on(
     scene: Any, local_worker: Callable[..., Any]
 ) -> None:
@@ -179,6 +197,26 @@ def test_a_lost_lease_stops_the_job_and_drops_its_result(
     gate.gate.set()
     assert scene.result(request_id).data == b"once"
     first.worker.drain()
+    assert len(scene.results(request_id)) == 1
+    assert len([e for e in scene.events(request_id) if e["s"] == "running"]) == 2
+
+
+def test_a_delivery_beyond_max_idle_stops_at_once_and_no_later_one_does(
+    scene: Any, local_worker: Callable[..., Any], gate: Any
+) -> None:
+    # A lease so long that only the message in the inbox can tell.
+    worker = local_worker(scene, handlers="breaking_handlers:GateHandler", lease_s=3600, prefetch=0)
+    request_id = scene.put(b"slow", path="/gate")
+    assert gate.began.wait(60)
+    gate.began.clear()
+
+    reap = scene.queue.tasks.reap(reaper="test", max_delivery=9, max_idle_ms=1)
+    assert scene.run(reap).requeued == 1
+
+    assert gate.began.wait(60), "the worker dropped its work and took the task again"
+    gate.gate.set()
+    assert scene.result(request_id).data == b"slow"
+    worker.worker.drain()
     assert len(scene.results(request_id)) == 1
     assert len([e for e in scene.events(request_id) if e["s"] == "running"]) == 2
 

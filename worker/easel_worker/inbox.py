@@ -17,7 +17,10 @@ WAIT_S = 0.5
 
 
 class Inbox(Duty):
-    """Reads this worker's messages (``cancel <index>``) and stops the job they name, and only that one.
+    """Reads this worker's messages and stops the job they name, and only that one.
+
+    ``cancel <index>``: the client wants it to end. ``drop <token>``: its lease was taken away because it took
+    too long; the task may be this worker's again already, under another lease.
 
     A message for a task that already ended is ignored. The cancel flag that `extend` and `progress`
     answer is the same news by a slower way, should a message be lost.
@@ -41,9 +44,11 @@ class Inbox(Duty):
 
     def _read(self, message: str) -> None:
         verb, _, argument = message.partition(" ")
-        if verb != "cancel" or not argument.isdigit():
+        if verb not in {"cancel", "drop"} or not argument.isdigit():
             log.warning("unknown message in the inbox: %.80r", message)
-            return
-        job = self._leases.find(int(argument))
-        if job is not None and job.stop(StopReason.CANCELLED):
-            log.info("task %s: cancelled", job.request_id)
+        elif verb == "cancel":
+            job = self._leases.find(int(argument))
+            if job is not None and job.stop(StopReason.CANCELLED):
+                log.info("task %s: cancelled", job.request_id)
+        else:
+            self._leases.lose(int(argument))

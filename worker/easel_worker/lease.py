@@ -46,6 +46,14 @@ class LeaseKeeper(Duty):
         with self._lock:
             return next((job for job in self._held.values() if job.task.index == index), None)
 
+    def lose(self, token: int) -> None:
+        """Somebody has ended this lease: its job, if it is still held, stops and writes nothing."""
+        with self._lock:
+            job = self._held.pop(token, None)
+        # While its result is being written, the queue's answer to that says who has the task.
+        if job is not None and not job.writing and job.stop(StopReason.LEASE_LOST):
+            log.warning("task %s: the lease is lost; its work is dropped", job.request_id)
+
     def held(self) -> list[Job]:
         with self._lock:
             return list(self._held.values())
@@ -61,11 +69,7 @@ class LeaseKeeper(Duty):
         try:
             renewal = self._queue.attempt(self._queue.tasks.extend(job.task, lease_ms=self._lease_ms))
         except LeaseLostError:
-            with self._lock:
-                still_held = self._held.pop(job.task.token, None) is not None
-            # Not held any more, or just being written: its result ended the lease, nobody took it away.
-            if still_held and not job.writing and job.stop(StopReason.LEASE_LOST):
-                log.warning("task %s: the lease is lost; its work is dropped", job.request_id)
+            self.lose(job.task.token)
             return True
         if renewal is None:
             return False

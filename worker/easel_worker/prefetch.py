@@ -55,6 +55,8 @@ class Prefetcher(Duty):
                     worker=self._settings.worker_id,
                     lease_ms=self._settings.lease_ms,
                     sink_max_length=self._settings.sink_max_length,
+                    sink_max_bytes=self._settings.sink_max_bytes,
+                    sink_evict=self._settings.queue_sink_auto_evict,
                 )
             )
             if task is None:

@@ -137,6 +137,7 @@ class Publisher(Duty):
                 data=result.data,
                 tags=result.tags,
                 max_delivery=self._settings.max_delivery,
+                rear=self._settings.dead_message_policy == "Rear",
             )
         )
         fate = "given up" if failed.dead else "will be tried again"

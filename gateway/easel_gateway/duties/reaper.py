@@ -1,8 +1,9 @@
-"""The reaper: tasks whose worker vanished go back to the line, or are given up."""
+"""The reaper: tasks whose worker vanished or took too long go back to the line, or are given up."""
 
 from __future__ import annotations
 
 import logging
+import math
 
 from easel_gateway.duties.duty import Duty
 from easel_gateway.outcomes import worker_died
@@ -14,11 +15,23 @@ BATCH = 100
 
 
 class Reaper(Duty):
-    """Looks for expired leases. The queue decides which tasks get another delivery; the exhausted ones
-    are buried here with a result that says why."""
+    """Looks for expired leases, and for deliveries that take longer than `max_idle_s` (0: no limit). The
+    queue decides which tasks get another delivery; the exhausted ones are buried here with a result that
+    says why."""
 
-    def __init__(self, queue: AsyncQueue, *, name: str, interval_s: float, max_delivery: int) -> None:
+    def __init__(
+        self,
+        queue: AsyncQueue,
+        *,
+        name: str,
+        interval_s: float,
+        max_delivery: int,
+        max_idle_s: float = 0.0,
+        rear: bool = True,
+    ) -> None:
         super().__init__(interval_s)
+        self._max_idle_ms = math.ceil(max_idle_s * 1000)
+        self._rear = rear
         self._queue = queue
         self._name = name
         self._max_delivery = max_delivery
@@ -27,10 +40,15 @@ class Reaper(Duty):
         """One look. Comes back at once when a full batch was found, since there may be more."""
         while True:
             reaped = await self._queue.run(
-                self._queue.tasks.reap(reaper=self._name, max_delivery=self._max_delivery, limit=BATCH)
+                self._queue.tasks.reap(
+                    reaper=self._name,
+                    max_delivery=self._max_delivery,
+                    limit=BATCH,
+                    max_idle_ms=self._max_idle_ms,
+                )
             )
             if reaped.requeued:
-                _log.warning("%d tasks of vanished workers wait again", reaped.requeued)
+                _log.warning("%d tasks of vanished or slow workers wait again", reaped.requeued)
             for task in reaped.exhausted:
                 await self._end(task)
             if reaped.requeued + reaped.cancelled + len(reaped.exhausted) < BATCH:
@@ -48,6 +66,7 @@ class Reaper(Duty):
                     data=outcome.data,
                     tags=outcome.tags,
                     max_delivery=self._max_delivery,
+                    rear=self._rear,
                 )
             )
             _log.error("task %d (%s) is dead: %s", task.index, task.request_id, text)

@@ -6,6 +6,8 @@ is needed::
     DataFrameProto     { uint64 index = 1; map<string, string> tags = 2; bytes data = 3; string message = 4; }
     DataFrameListProto { repeated DataFrameProto index = 1; }        the field really is named index
     AttributesProto    { map<string, string> attributes = 1; }
+
+`message` tells why an item's last delivery failed; it is empty, and absent from JSON, when none did.
 """
 
 from __future__ import annotations
@@ -119,12 +121,17 @@ def negotiate(accept: str | None) -> Codec:
 
 
 def _message(entry: Entry, *, index_only: bool) -> Any:
-    return _FrameMessage(index=entry.index, tags=entry.tags, data=b"" if index_only else entry.data)
+    return _FrameMessage(
+        index=entry.index, tags=entry.tags, data=b"" if index_only else entry.data, message=entry.last_error
+    )
 
 
 def _record(entry: Entry, *, index_only: bool) -> dict[str, object]:
     data = b"" if index_only else entry.data
-    return {"index": entry.index, "tags": entry.tags, "data": base64.b64encode(data).decode("ascii")}
+    record: dict[str, object] = {"index": entry.index}
+    if entry.last_error:
+        record["message"] = entry.last_error
+    return {**record, "tags": entry.tags, "data": base64.b64encode(data).decode("ascii")}
 
 
 def _dump(value: object) -> bytes:

@@ -11,12 +11,22 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from easel_gateway.eas import reading
 from easel_gateway.eas.attributes import render_attributes
 from easel_gateway.eas.codecs import PROTOBUF, negotiate
+from easel_gateway.eas.negative import read_complaint
 from easel_gateway.eas.query import Query
-from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, Target, consumer_of, target_of
-from easel_gateway.eas.watch import watch
+from easel_gateway.eas.target import (
+    PRIORITY_HEADER,
+    REQUEST_ID_HEADER,
+    UID_HEADER,
+    Target,
+    consumer_of,
+    target_of,
+)
+from easel_gateway.eas.watch import Watch
+from easel_gateway.eas.watch_transports import SocketTransport, WatchStream
 from easel_gateway.edge.body import read_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
+from easel_gateway.idempotency import once_of
 from easel_gateway.submit import priority_of, put_task
 from easel_queue import TRUNCATE_BATCH
 
@@ -30,7 +40,7 @@ Operation = Callable[[Request, Target, Query], Awaitable[Response]]
 def select_operation(method: str, query: Query) -> str:
     """The name of the operation that a verb and its reserved parameters mean; "" when there is none."""
     if method == "POST":
-        return "end_of_stream" if "_eos_" in query else "put"
+        return "end_of_stream" if query.flag("_eos_") else "put"
     if method == "PUT":
         return "negative_commit" if query.flag("_negative_") else "commit"
     if method == "DELETE":
@@ -43,24 +53,30 @@ def select_operation(method: str, query: Query) -> str:
     return "get"
 
 
-@router.get(ADDRESS, summary="Get, attributes, search, count")
+@router.get(ADDRESS, summary="Get, attributes, search, count, watch")
 async def read_queue(request: Request, rest: str) -> Response:
-    """`_attrs_=true`, `_search_=true` or `_count_=true`, else get: items from `_index_` on, at most
-    `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink` addresses the
-    results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters."""
+    """`_attrs_=true`, `_search_=true`, `_count_=true` or `_watch_=true`, else get: items from `_index_` on,
+    at most `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink`
+    addresses the results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters. A watch without
+    a WebSocket answers with an endless body: per item its length in four bytes, big-endian, and the item."""
     return await _perform(request)
 
 
-@router.post(ADDRESS, summary="Put")
+@router.post(ADDRESS, summary="Put, end of stream")
 async def put_item(request: Request, rest: str) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
-    its priority, the path behind the service what it is for."""
+    its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
+    stores nothing and answers the same. With `_eos_=true` nothing is stored: the queue takes no more items,
+    and its watchers are finished when they have consumed the rest; `_force_=true` drops the rest. Truncating
+    beyond the last index opens the queue again."""
     return await _perform(request)
 
 
-@router.put(ADDRESS, summary="Commit")
+@router.put(ADDRESS, summary="Commit, negative commit")
 async def commit_items(request: Request, rest: str) -> Response:
-    """The caller's group is done with `_indexes_`."""
+    """The caller's group is done with `_indexes_`. With `_negative_=true` the caller has failed with them:
+    they are delivered again, until they have failed too often. The form fields `_code_` and `_reason_` say
+    why."""
     return await _perform(request)
 
 
@@ -83,14 +99,16 @@ async def predict_socket(socket: WebSocket, rest: str) -> None:
     query = Query.parse(socket.url.query.encode())
     if not query.flag("_watch_"):
         raise ApiError(400, "A WebSocket on this address must ask for _watch_=true.")
-    await watch(socket, target, query)
+    await Watch(socket, target, query).run(SocketTransport(socket))
 
 
 async def _put(request: Request, target: Target, query: Query) -> Response:
     settings = gateway_of(request).settings
-    data = await read_body(request, settings.max_body_bytes)
+    limit, setting = settings.payload_limit(target.name)
+    data = await read_body(request, limit, setting=setting)
+    once = await once_of(request, data, path=target.path, tags=query.tags)
     if target.name == "in":
-        placed = await put_task(request, data, path=target.path, query=query)
+        placed = await put_task(request, data, path=target.path, query=query, once=once)
     else:
         queue = gateway_of(request).queue
         # An id that the client chose may be there already, and the queue stores an id once.
@@ -103,6 +121,9 @@ async def _put(request: Request, target: Target, query: Query) -> Response:
                 tags=dict(query.tags),
                 priority=priority_of(query, request.headers.get(PRIORITY_HEADER)),
                 max_length=settings.sink_max_length,
+                max_bytes=settings.sink_max_bytes,
+                evict=settings.queue_sink_auto_evict and target.name == "sink",
+                once=once,
             )
         )
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})
@@ -126,10 +147,14 @@ async def _attributes(request: Request, target: Target, query: Query) -> Respons
     settings = gateway.settings
     codec = negotiate(request.headers.get("accept"))
     found = await gateway.queue.run(target.stream(gateway.queue).attributes())
-    limit = settings.queue_max_length if target.name == "in" else settings.sink_max_length
+    own = "queue" if target.name == "in" else "sink"  # what clients put into the rear has the sink's limits
     name = settings.service if target.name == "in" else f"{settings.service}/{target.name}"
     rendered = render_attributes(
-        found, name=name, max_length=limit, max_payload_bytes=settings.max_body_bytes
+        found,
+        name=name,
+        max_length=getattr(settings, f"{own}_max_length"),
+        max_bytes=getattr(settings, f"{own}_max_bytes"),
+        max_payload_bytes=settings.payload_limit(target.name)[0],
     )
     return Response(codec.attributes(rendered), media_type=codec.content_type)
 
@@ -192,10 +217,41 @@ async def _truncate(request: Request, target: Target, query: Query) -> Response:
     return PlainTextResponse("OK")
 
 
-async def _not_implemented(request: Request, target: Target, query: Query) -> Response:
-    raise ApiError(
-        501, f"{select_operation(request.method, query)} is not supported yet.", error="NotImplementedError"
-    )
+async def _negative_commit(request: Request, target: Target, query: Query) -> Response:
+    gateway = gateway_of(request)
+    indexes = query.indexes()
+    complaint = await read_complaint(request)
+    if indexes:
+        given_up = complaint.outcome()
+        call = target.stream(gateway.queue).reject(
+            indexes,
+            group=consumer_of(request).group,
+            uid=request.headers.get(UID_HEADER) or None,
+            # Not the request's id: a client may send one id with several calls.
+            call_id=uuid.uuid4().hex,
+            error=complaint.text,
+            exits=complaint.exits,
+            max_delivery=gateway.settings.max_delivery,
+            data=given_up.data,
+            tags=given_up.tags,
+            rear=gateway.settings.dead_message_policy == "Rear",
+        )
+        await gateway.queue.run(call)
+    return PlainTextResponse("OK")
+
+
+async def _end_of_stream(request: Request, target: Target, query: Query) -> Response:
+    queue = gateway_of(request).queue
+    stream, force, start = target.stream(queue), query.flag("_force_"), 0
+    while True:
+        end = await queue.run(stream.end(force=force, start=start))
+        if not end.next_index:
+            return PlainTextResponse("OK")
+        start = end.next_index
+
+
+async def _watch(request: Request, target: Target, query: Query) -> Response:
+    return WatchStream(Watch(request, target, query))
 
 
 _OPERATIONS: dict[str, Operation] = {
@@ -207,7 +263,7 @@ _OPERATIONS: dict[str, Operation] = {
     "commit": _commit,
     "delete": _delete,
     "truncate": _truncate,
-    "watch": _not_implemented,
-    "negative_commit": _not_implemented,
-    "end_of_stream": _not_implemented,
+    "watch": _watch,
+    "negative_commit": _negative_commit,
+    "end_of_stream": _end_of_stream,
 }

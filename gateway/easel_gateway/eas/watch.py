@@ -1,4 +1,7 @@
-"""The WebSocket watch: push a queue's items to one consumer, never more than its window uncommitted."""
+"""The watch: push a queue's items to one consumer, never more than its window uncommitted.
+
+What a watch does is here, once; how its frames travel (WebSocket, HTTP stream) is a `Transport`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,22 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NoReturn, Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
 
 from easel_gateway.eas.codecs import Codec, negotiate
 from easel_gateway.eas.query import Query
-from easel_gateway.eas.target import Consumer, Target, consumer_of
-from easel_gateway.gateway import Gateway, gateway_of
+from easel_gateway.eas.target import Target, consumer_of
+from easel_gateway.gateway import gateway_of
 from easel_queue import (
     REQUEST_ID_TAG,
     DuplicateWatcherError,
     Entry,
     QueueError,
     QueueUnavailableError,
+    StreamEndedError,
     WatcherFencedError,
 )
 
@@ -27,63 +33,93 @@ _log = logging.getLogger(__name__)
 
 MAX_WINDOW = 10_000
 TAKEN_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
-"""A client that closed its socket and watches again at once may overtake the end of its first watch; so a
+"""A client that closed its connection and watches again at once may overtake the end of its first watch; so a
 taken uid is tried again for 0.8 s before it is refused. That also slows SDKs that reconnect in a loop."""
 BATCH = 16
-"""Most items fetched in one step: large results would otherwise pile up in memory for a slow reader."""
+"""Most items fetched in one step; `DELIVER_BYTES` bounds them too. A slow reader's memory is no more."""
+
+END_PATIENCE_S = 5.0
+"""How long a peer that reads nothing may hold up the end of its watch."""
 
 
-async def watch(socket: WebSocket, target: Target, query: Query) -> None:
-    """Serve one watcher until it goes, is fenced, or the server stops.
+class Ending(str, Enum):
+    """Why the server ends a watch."""
+
+    COMPLETE = "end of stream"
+    TAKEN_OVER = "another connection took this uid over"
+    STOPPING = "server stops"
+    AWAY = "Redis does not answer"
+
+
+class Transport(Protocol):
+    """The wire of one watch."""
+
+    async def open(self) -> None:
+        """Tell the client that the watch has begun."""
+
+    async def send(self, frame: bytes) -> None:
+        """Put one frame on the wire; blocks while the peer does not read."""
+
+    async def gone(self) -> None:
+        """Come back when the peer has closed or vanished."""
+
+    async def end(self, ending: Ending) -> None:
+        """Close from our side."""
+
+
+class Watch:
+    """One watcher, from its query to its end.
 
     Raises:
-        DuplicateWatcherError: before the socket is accepted, when a live watcher has this group and uid.
-        ApiError: 400 before it is accepted, for a wrong parameter.
+        ApiError: 400 for a wrong parameter.
     """
-    gateway = gateway_of(socket)
-    consumer = consumer_of(socket)
-    watcher = _Watcher(gateway, socket, target, consumer, query)
-    await watcher.join(query)
-    try:
-        await socket.accept()
-        with gateway.metrics.sockets.track_inprogress():
-            await watcher.serve()
-    finally:
-        # Shielded: the uid must be free at once, even when this handler is being cancelled.
-        await asyncio.shield(watcher.leave())
 
-
-class _Watcher:
-    def __init__(
-        self, gateway: Gateway, socket: WebSocket, target: Target, consumer: Consumer, query: Query
-    ) -> None:
+    def __init__(self, connection: HTTPConnection, target: Target, query: Query) -> None:
+        gateway = gateway_of(connection)
+        self.codec: Codec = negotiate(connection.headers.get("accept"))
         self._gateway = gateway
         self._queue = gateway.queue
-        self._socket = socket
         self._target = target
         self._calls = target.stream(gateway.queue)
-        self._consumer = consumer
+        self._consumer = consumer_of(connection)
         self._connection = uuid.uuid4().hex
-        self._codec: Codec = negotiate(socket.headers.get("accept"))
+        self._start = query.start()
         self._window = query.number("_window_", default=1, low=1, high=MAX_WINDOW)
         self._index_only = query.flag("_index_only_")
         self._auto_commit = query.flag("_auto_commit_")
+        request_id, self._tags = query.wanted()
+        if request_id is not None:
+            self._tags[REQUEST_ID_TAG] = request_id
         self._ttl_ms = int(gateway.settings.watcher_ttl_s * 1000)
         self._refresh_s = gateway.settings.watcher_ttl_s / 3
 
-    async def join(self, query: Query) -> None:
-        request_id, tags = query.wanted()
-        if request_id is not None:
-            tags[REQUEST_ID_TAG] = request_id
+    async def run(self, transport: Transport) -> None:
+        """Serve until the peer goes, the stream is over, the uid is taken over, or the server stops.
+
+        Raises:
+            DuplicateWatcherError: before the transport is opened, when a live watcher has this group and uid.
+            StreamEndedError: before it is opened, when the stream has ended and nothing is left for it.
+        """
+        await self._join()
+        try:
+            first = await self._deliver(BATCH)
+            await transport.open()
+            with self._gateway.metrics.sockets.track_inprogress():
+                await self._serve(transport, first)
+        finally:
+            # Shielded: the uid must be free at once, even when this handler is being cancelled.
+            await asyncio.shield(self._leave())
+
+    async def _join(self) -> None:
         call = self._calls.join(
             group=self._consumer.group,
             uid=self._consumer.uid,
             connection=self._connection,
             window=self._window,
-            start=query.start(),
+            start=self._start,
             index_only=self._index_only,
             auto_commit=self._auto_commit,
-            tags=tags,
+            tags=self._tags,
             ttl_ms=self._ttl_ms,
         )
         for pause in TAKEN_PAUSES_S:
@@ -93,7 +129,7 @@ class _Watcher:
             await asyncio.sleep(pause)
         await self._queue.run(call)
 
-    async def leave(self) -> None:
+    async def _leave(self) -> None:
         try:
             await self._queue.run(
                 self._calls.leave(
@@ -104,49 +140,42 @@ class _Watcher:
             # Redis is away: the sweeper gives the items back when the watcher's time is over.
             _log.warning("watcher %s could not leave: %s", self._consumer, error)
 
-    async def serve(self) -> None:
+    async def _serve(self, transport: Transport, first: Sequence[Entry]) -> None:
         """Push until the peer is gone. A parallel reader notices its close or EOF at once."""
-        peer_gone = asyncio.create_task(self._read_until_gone())
-        pushing = asyncio.create_task(self._push())
+        peer_gone = asyncio.ensure_future(transport.gone())
+        pushing = asyncio.ensure_future(self._push(transport, first))
+        stopping = asyncio.ensure_future(self._gateway.closing.wait())
+        ended: asyncio.Future[None] | None = None
         try:
-            await asyncio.wait({peer_gone, pushing}, return_when=asyncio.FIRST_COMPLETED)
-            if pushing.done() and not peer_gone.done():
-                await self._close(pushing)
+            await asyncio.wait({peer_gone, pushing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not peer_gone.done():
+                ending = _ending(pushing) if pushing.done() else Ending.STOPPING
+                await _stop(pushing)
+                # Left before the client hears of it: it may be back before we are done here.
+                await self._leave()
+                ended = asyncio.ensure_future(transport.end(ending))
+                # Who does not read cannot be told.
+                await asyncio.wait(
+                    {peer_gone, ended}, timeout=END_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
-            for task in (peer_gone, pushing):
-                task.cancel()
-            await asyncio.gather(peer_gone, pushing, return_exceptions=True)
+            await _stop(peer_gone, pushing, stopping, *([ended] if ended else []))
 
-    async def _close(self, pushing: asyncio.Task[None]) -> None:
-        """End a socket whose pushing ended first; clients reconnect whatever the code says."""
-        error = pushing.exception()
-        if isinstance(error, WatcherFencedError):
-            await self._socket.close(1008, "another connection took this uid over")
-        elif isinstance(error, WebSocketDisconnect):
-            return
-        elif error is not None:
-            raise error
-        else:
-            await self._socket.close(1001, "server stops")
-
-    async def _read_until_gone(self) -> None:
-        while (await self._socket.receive())["type"] != "websocket.disconnect":
-            pass  # what a watcher says means nothing
-
-    async def _push(self) -> None:
+    async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
         with self._gateway.hub.on_queue(self._target.name) as signal:
-            while not self._gateway.closing.is_set():
-                entries = await self._deliver(BATCH)
+            while True:
                 for entry in entries:
-                    await self._send(self._codec.frame(entry, index_only=self._index_only))
+                    await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
                 if entries and self._auto_commit:
                     await self._commit(entries)
-                if not entries:
+                entries = await self._deliver(BATCH)
+                while not entries:
                     await signal.wait(self._refresh_s)
+                    entries = await self._deliver(BATCH)
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, transport: Transport, frame: bytes) -> None:
         """Put one frame on the wire. A slow reader may block this for long: meanwhile say that it lives."""
-        sending = asyncio.ensure_future(self._socket.send_bytes(frame))
+        sending = asyncio.ensure_future(transport.send(frame))
         try:
             while not (await asyncio.wait({sending}, timeout=self._refresh_s))[0]:
                 await self._deliver(0)
@@ -167,3 +196,28 @@ class _Watcher:
     async def _commit(self, entries: Sequence[Entry]) -> None:
         indexes = [entry.index for entry in entries]
         await self._queue.run(self._calls.commit(indexes, group=self._consumer.group))
+
+
+async def _stop(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait for their end. Again and again: redis-py swallows a cancellation while it
+    connects, and a watch that lived on would hold its uid for ever."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.1)
+    await asyncio.gather(*tasks, return_exceptions=True)  # no exception of theirs goes unseen
+
+
+def _ending(pushing: asyncio.Future[NoReturn]) -> Ending:
+    """Why pushing came to an end by itself. Raises what is no ordinary end."""
+    error = pushing.exception()
+    if error is None:
+        raise AssertionError("pushing ends with an error only")
+    if isinstance(error, StreamEndedError):
+        return Ending.COMPLETE
+    if isinstance(error, WatcherFencedError):
+        return Ending.TAKEN_OVER
+    if isinstance(error, QueueUnavailableError):
+        _log.warning("a watch ends: %s", error)
+        return Ending.AWAY
+    raise error

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from easel_gateway.errors import ApiError
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes of it.
+async def read_body(request: Request, limit: int, *, setting: str = "EASEL_MAX_BODY_BYTES") -> bytes:
+    """The whole body, at most `limit` bytes of it; `setting` is what an operator changes to allow more
+    (empty: nothing does).
 
     Raises:
         ApiError: 413 when it is larger; a body that says its size is refused before it is read.
@@ -16,18 +17,17 @@ async def read_body(request: Request, limit: int) -> bytes:
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, setting)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise _too_large(limit, setting)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        413, f"The body is larger than {limit} bytes (EASEL_MAX_BODY_BYTES).", headers={"Connection": "close"}
-    )
+def _too_large(limit: int, setting: str) -> ApiError:
+    named = f" ({setting})" if setting else ""
+    return ApiError(413, f"The body is larger than {limit} bytes{named}.", headers={"Connection": "close"})

@@ -11,6 +11,9 @@ from starlette.requests import Request
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 0.1
+"""How long cancelled work gets to end before it is cancelled again."""
+
 
 class HangUp:
     """Knows whether the client of one HTTP request, whose body was read, is still there."""
@@ -30,10 +33,12 @@ class HangUp:
             await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            if not task.done():
+            while not task.done():
+                # Repeated, because redis-py swallows a cancellation that arrives while it connects.
                 task.cancel()
-                # The cancellation's own end is awaited so that no exception of it goes unseen.
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+            if not task.cancelled():
+                task.exception()  # looked at, so that an exception on the way out is not reported as unseen
 
 
 @asynccontextmanager

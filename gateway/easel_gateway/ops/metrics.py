@@ -35,7 +35,7 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self._registry,
         )
-        self.sockets = self._gauge("easel_watch_sockets", "WebSocket watchers connected to this process.")
+        self.sockets = self._gauge("easel_watch_sockets", "Watchers connected to this process.")
         self._waiting = self._gauge("easel_tasks_waiting", "Tasks that wait for a worker.")
         self._leased = self._gauge("easel_tasks_leased", "Tasks that a worker has reserved or runs.")
         self._sink = self._gauge("easel_sink_length", "Results in the sink, not yet committed.")

@@ -11,6 +11,7 @@ from easel_gateway.eas.target import REQUEST_ID_HEADER
 from easel_gateway.edge.body import read_body
 from easel_gateway.edge.schema import json_body
 from easel_gateway.gateway import gateway_of
+from easel_gateway.idempotency import once_of
 from easel_gateway.submit import call_task, put_task
 
 PATH = "/sdapi/v1/txt2img"
@@ -34,11 +35,16 @@ def wants_queue(request: Request) -> bool:
 )
 async def txt2img(request: Request) -> Response:
     """Without query parameters the answer is the result. With any (they become the task's tags), or with
-    `Prefer: respond-async`, the answer is the task's index and the result goes to the sink."""
+    `Prefer: respond-async`, the answer is the task's index and the result goes to the sink. Repeated under
+    the same `Idempotency-Key` header (or `force_task_id`) it renders once and answers the same."""
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.settings.max_body_bytes)
-    parse_txt2img(body, gateway.settings.limits())
+    limit, setting = gateway.settings.payload_limit("in")
+    body = await read_body(request, limit, setting=setting)
+    wanted = parse_txt2img(body, gateway.settings.limits())
     if not wants_queue(request):
-        return await call_task(request, body, path=PATH)
-    placed = await put_task(request, body, path=PATH, query=Query.parse(request.url.query.encode()))
+        once = await once_of(request, body, path=PATH, field=wanted.force_task_id)
+        return await call_task(request, body, path=PATH, once=once)
+    query = Query.parse(request.url.query.encode())
+    once = await once_of(request, body, path=PATH, tags=query.tags, field=wanted.force_task_id)
+    placed = await put_task(request, body, path=PATH, query=query, once=once)
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})

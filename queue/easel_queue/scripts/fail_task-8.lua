@@ -22,12 +22,5 @@ end
 if deliveries < tonumber(ARGV[9]) or redis.call('HEXISTS', name, 'cancel_tags') == 1 then
   return { retreat(member, token) and 'cancelled' or 'waiting', deliveries }
 end
-if ARGV[10] == '1' then
-  local f = redis.call('HMGET', name, 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'reply')
-  store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
-    'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'reply', f[8],
-  })
-  say({ q = 'rear' })
-end
-conclude(member, 'dead', token, ARGV[7], ARGV[8])
+bury(member, token, ARGV[7], ARGV[8], ARGV[10] == '1')
 return { 'dead', deliveries }

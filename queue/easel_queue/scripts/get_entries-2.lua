@@ -4,7 +4,7 @@
 -- KEYS  1 <q>:entries  2 <q>:rid
 -- ARGV  1 root  2 now  3 queue  4 start (inclusive; -1: the newest only)  5 limit  6 request id or ''
 --       7 tag filter (JSON)  8 1 to remove
--- Returns {next index or 0, index, rid, tags, data, prio, at, meta, index, ...}.
+-- Returns {next index or 0, index, rid, tags, data, prio, at, meta, errors, index, ...}.
 -- @include base
 -- @include entry
 -- @include stream_filter
@@ -29,12 +29,14 @@ for _, member in ipairs(members) do
     break
   end
   last = member
-  local f = redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta', 'state')
-  local leased = f[7] and f[7] ~= 'waiting'
+  local f = redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta',
+    'errors', 'state')
+  local leased = f[8] and f[8] ~= 'waiting'
   if f[1] and matches(f[2], wanted) and not (remove and leased) then
     found = found + 1
     reply[#reply + 1] = member
-    for field = 1, 6 do
+    f[7] = f[7] or ''
+    for field = 1, 7 do
       reply[#reply + 1] = f[field]
     end
   end
@@ -43,7 +45,7 @@ if #members == LOOKED_AT and last then
   reply[1] = tonumber(last) + 1
 end
 if remove then
-  for position = 2, #reply, 7 do
+  for position = 2, #reply, 8 do
     drop(queue, reply[position])
   end
   if found > 0 then

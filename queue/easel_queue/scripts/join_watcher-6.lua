@@ -21,7 +21,8 @@ if record and record.connection ~= '' and record.connection ~= ARGV[6] then
 end
 
 if not redis.call('ZSCORE', KEYS[1], gid) then
-  redis.call('ZUNIONSTORE', KEYS[5], 2, KEYS[3], KEYS[4])
+  redis.call('ZDIFFSTORE', KEYS[5], 2, KEYS[3], KEYS[4])
+  redis.call('ZUNIONSTORE', KEYS[5], 2, KEYS[5], KEYS[4])
 end
 redis.call('ZADD', KEYS[1], whole(now), gid)
 

@@ -27,7 +27,10 @@ for _, gid in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now - GR
   local group = key(queue, 'g:' .. gid)
   if redis.call('HLEN', group .. ':c') == 0 then
     local members = redis.call('ZRANGE', group .. ':todo', 0, -1)
-    redis.call('DEL', group .. ':todo', group .. ':pend')
+    for _, member in ipairs(redis.call('ZRANGE', group .. ':aside', 0, -1)) do
+      members[#members + 1] = member
+    end
+    redis.call('DEL', group .. ':todo', group .. ':pend', group .. ':failed', group .. ':aside')
     redis.call('ZREM', KEYS[2], gid)
     -- What the other groups have all committed was only waiting for this one.
     if redis.call('ZCARD', KEYS[2]) > 0 then

@@ -8,7 +8,8 @@ if now == 0 then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local LEASE_LOST, QUEUE_FULL, SINK_FULL, CANCELLED, DUPLICATE, FENCED = -1, -2, -3, -4, -5, -6
+local LEASE_LOST, QUEUE_FULL, SINK_FULL, CANCELLED, DUPLICATE, FENCED, ENDED = -1, -2, -3, -4, -5, -6, -7
+local KEY_REUSED, ID_TAKEN, TOO_LARGE = -10, -11, -12
 
 local function whole(number)
   return string.format('%.0f', number)

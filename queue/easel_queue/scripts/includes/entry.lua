@@ -1,17 +1,27 @@
 -- Storing and removing one item of any queue. Needs base.
 local PRIORITY_STEP = 8796093022208 -- 2^43
+local KEPT = 3600000 -- an hour: long enough to repeat a call or to ask how a task went
 
 local function order(priority, index)
   return whole(index - priority * PRIORITY_STEP)
 end
 
--- Store an item and hand it to every consumer group of the queue. `fields` is a flat list for HSET.
+local SIZED = { data = true, tags = true, meta = true } -- what the queue's count of bytes consists of
+
+-- Store an item, count its bytes, and hand it to every consumer group of the queue. `fields` is a flat list for HSET.
 local function store_entry(queue, index, rid, priority, fields)
-  redis.call('HSET', key(queue, 'e:' .. whole(index)), 'rid', rid, 'prio', priority, 'at', whole(now), unpack(fields))
+  local name, size = key(queue, 'e:' .. whole(index)), 0
+  for position = 1, #fields, 2 do
+    if SIZED[fields[position]] then
+      size = size + #fields[position + 1]
+    end
+  end
+  redis.call('HSET', name, 'rid', rid, 'prio', priority, 'at', whole(now), 'size', size, unpack(fields))
+  redis.call('INCRBY', key(queue, 'bytes'), size)
   redis.call('ZADD', key(queue, 'entries'), whole(index), whole(index))
   redis.call('HSET', key(queue, 'rid'), rid, whole(index))
   if priority ~= 0 then
-    redis.call('ZADD', key(queue, 'prio'), order(priority, 0), whole(index))
+    redis.call('ZADD', key(queue, 'prio'), order(priority, index), whole(index))
   end
   for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     redis.call('ZADD', key(queue, 'g:' .. gid .. ':todo'), order(priority, index), whole(index))
@@ -22,6 +32,9 @@ end
 local function forget_in_group(queue, gid, member)
   local group = key(queue, 'g:' .. gid)
   redis.call('ZREM', group .. ':todo', member)
+  if redis.call('HDEL', group .. ':failed', member) == 1 then
+    redis.call('ZREM', group .. ':aside', member)
+  end
   local uid = redis.call('HGET', group .. ':pend', member)
   if not uid then
     return false
@@ -31,18 +44,39 @@ local function forget_in_group(queue, gid, member)
   return true
 end
 
--- Remove an item from a queue for everybody. On the input queue this also ends its lease.
+-- Remember with an item why a delivery of it failed; the last 20 are kept.
+local function remember_error(queue, member, line)
+  local name = key(queue, 'e:' .. member)
+  local seen = redis.call('HGET', name, 'errors')
+  local list = seen and cjson.decode(seen) or {}
+  list[#list + 1] = line
+  while #list > 20 do
+    table.remove(list, 1)
+  end
+  redis.call('HSET', name, 'errors', cjson.encode(list))
+end
+
+-- Remove an item from a queue for everybody. On the input queue this also ends its lease. Its idempotency key is
+-- remembered for an hour from now, unless that names another item meanwhile.
 local function remove_entry(queue, member)
   local name = key(queue, 'e:' .. member)
-  local rid = redis.call('HGET', name, 'rid')
+  local f = redis.call('HMGET', name, 'rid', 'size', 'idem')
+  local rid = f[1]
   if rid and redis.call('HGET', key(queue, 'rid'), rid) == member then
     redis.call('HDEL', key(queue, 'rid'), rid)
+  end
+  if f[2] then -- items that an older version stored were not counted
+    redis.call('DECRBY', key(queue, 'bytes'), f[2])
+  end
+  if f[3] and redis.call('HGET', f[3], 'rid') == rid then
+    redis.call('PEXPIRE', f[3], KEPT)
   end
   redis.call('DEL', name)
   redis.call('ZREM', key(queue, 'prio'), member)
   if queue == 'in' then
     redis.call('ZREM', key(queue, 'waiting'), member)
     redis.call('ZREM', key(queue, 'leases'), member)
+    redis.call('ZREM', key(queue, 'started'), member)
   end
   for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     forget_in_group(queue, gid, member)

@@ -18,32 +18,44 @@ local function drop(queue, member)
   return remove_entry(queue, member)
 end
 
--- True if some group still has to commit this item.
+-- True if some group still has to commit this item, or gave up on it and waits for somebody to look.
 local function held(queue, member)
   for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     local group = key(queue, 'g:' .. gid)
-    if redis.call('ZSCORE', group .. ':todo', member) or redis.call('HEXISTS', group .. ':pend', member) == 1 then
+    if redis.call('ZSCORE', group .. ':todo', member) or redis.call('HEXISTS', group .. ':pend', member) == 1
+      or redis.call('ZSCORE', group .. ':aside', member) then
       return true
     end
   end
   return false
 end
 
--- A watcher goes: what it had and did not commit returns to its group, to its old place.
+-- Back to the old place in a group's line.
+local function line_up(queue, gid, member)
+  local priority = redis.call('HGET', key(queue, 'e:' .. member), 'prio')
+  if priority then
+    redis.call('ZADD', key(queue, 'g:' .. gid .. ':todo'), order(tonumber(priority), tonumber(member)), member)
+  end
+end
+
+-- A watcher goes: what it had and did not commit returns to its group. Returns those items.
 local function give_back(queue, gid, uid)
   local group = key(queue, 'g:' .. gid)
   local mine = group .. ':w:' .. uid
   local members = redis.call('ZRANGE', mine, 0, -1)
   for _, member in ipairs(members) do
     redis.call('HDEL', group .. ':pend', member)
-    local priority = redis.call('HGET', key(queue, 'e:' .. member), 'prio')
-    if priority then
-      redis.call('ZADD', group .. ':todo', order(tonumber(priority), tonumber(member)), member)
-    end
+    line_up(queue, gid, member)
   end
   redis.call('DEL', mine)
   if #members > 0 then
     say({ q = queue })
   end
-  return #members
+  return members
+end
+
+-- Open a queue again whose stream was ended.
+local function reopen(queue)
+  redis.call('DEL', key(queue, 'eos'))
+  say({ q = queue })
 end

@@ -26,17 +26,10 @@ local function lease(member, state, worker, lease_ms)
   return token
 end
 
--- Remember one failed delivery with the task; the last 20 are kept.
+-- Remember one failed delivery with the task.
 local function note_error(member, text)
-  local name = key('in', 'e:' .. member)
-  local seen = redis.call('HGET', name, 'errors')
-  local list = seen and cjson.decode(seen) or {}
-  local f = redis.call('HMGET', name, 'dlv', 'worker')
-  list[#list + 1] = 'delivery ' .. (f[1] or '0') .. ' on ' .. (f[2] or '?') .. ': ' .. text
-  while #list > 20 do
-    table.remove(list, 1)
-  end
-  redis.call('HSET', name, 'errors', cjson.encode(list))
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'dlv', 'worker')
+  remember_error('in', member, 'delivery ' .. (f[1] or '0') .. ' on ' .. (f[2] or '?') .. ': ' .. text)
 end
 
 -- Back to its old place in the line.
@@ -46,6 +39,7 @@ local function requeue(member)
   redis.call('HDEL', name, 'token', 'worker', 'progress')
   redis.call('HSET', name, 'state', 'waiting')
   redis.call('ZREM', key('in', 'leases'), member)
+  redis.call('ZREM', key('in', 'started'), member)
   redis.call('ZADD', key('in', 'waiting'), order(tonumber(f[1]), tonumber(member)), member)
   ring()
   say({ r = f[2], s = 'waiting' })
@@ -55,13 +49,16 @@ end
 -- An empty result is not delivered to the sink (a container that answers nothing has nothing to say).
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
 local function conclude(member, state, token, data, tags)
-  local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'prio')
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'idem')
   local rid = f[1]
   remove_entry('in', member)
   local sink = 0
   if f[2] == 'direct' then
     local reply = root .. ':reply:' .. rid
     redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now))
+    if f[3] then
+      redis.call('HSET', reply, 'keep', 1) -- its caller may ask again under its idempotency key
+    end
     redis.call('PEXPIRE', reply, 600000) -- 10 minutes for a caller that is still there
   elseif data ~= '' then
     sink = redis.call('INCR', key('sink', 'seq'))
@@ -69,9 +66,25 @@ local function conclude(member, state, token, data, tags)
   end
   local done = root .. ':done:' .. rid
   redis.call('HSET', done, 'index', member, 'state', state, 'token', token, 'sink', sink)
-  redis.call('PEXPIRE', done, 3600000) -- an hour: long enough to repeat a call or ask how it went
+  redis.call('PEXPIRE', done, KEPT)
   say({ q = sink > 0 and 'sink' or nil, r = rid, s = state })
   return sink
+end
+
+-- Give a task up: a result that says so, and the task itself in the rear if it is to be kept.
+local function bury(member, token, data, tags, keep)
+  if keep then
+    local f = redis.call('HMGET', key('in', 'e:' .. member),
+      'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'at', 'idem')
+    store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
+      'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'put_at', f[8],
+    })
+    if f[9] then -- a requeue within the hour finds it again
+      redis.call('HSET', key('rear', 'e:' .. member), 'idem', f[9])
+    end
+    say({ q = 'rear' })
+  end
+  conclude(member, 'dead', token, data, tags)
 end
 
 -- The end of a delivery that brought no result: back into the line, unless somebody has cancelled the task

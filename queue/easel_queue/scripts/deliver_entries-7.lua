@@ -1,10 +1,13 @@
 -- Hand the next items of a group to one watcher and mark them pending.
 -- Guarantees: never more than `window` uncommitted items per watcher; an item is pending with one watcher of
 -- the group; only the uid's current connection gets any. Also tells that the watcher lives.
+-- A watcher that has said that it exits soon gets nothing more. One whose stream was ended is told so when its
+-- group has committed everything that it could get, or at once when the end was forced.
 -- An auto-committing watcher has no window: its items are committed once they are on the wire.
 -- KEYS  1 <q>:watchers  2 <q>:g:<gid>:todo  3 <q>:g:<gid>:pend  4 <q>:g:<gid>:w:<uid>  5 <q>:g:<gid>:c  6 <q>:groups
--- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit
--- Returns {index, rid, tags, data, prio, at, meta, index, ...}, or FENCED.
+--       7 <q>:eos
+-- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit  8 max bytes of data (one item goes beyond)
+-- Returns {index, rid, tags, data, prio, at, meta, errors, index, ...}, FENCED, or ENDED.
 -- @include base
 -- @include stream_filter
 local queue, gid, uid = ARGV[3], ARGV[4], ARGV[5]
@@ -18,20 +21,31 @@ end
 redis.call('ZADD', KEYS[1], whole(now + record.ttl), gid .. ' ' .. uid)
 redis.call('ZADD', KEYS[6], whole(now), gid)
 
-local room = tonumber(ARGV[7])
+if record.ended then
+  return ENDED
+end
+
+local room, bytes, max_bytes = tonumber(ARGV[7]), 0, tonumber(ARGV[8])
+if record.leaving then
+  room = 0
+end
 if not record.auto_commit then
   room = math.min(room, record.window - redis.call('ZCARD', KEYS[4]))
 end
 local reply, taken, position = {}, 0, 0
 local wanted = filter_of(record.tags)
-while taken < room and position < LOOKED_AT do
+while taken < room and position < LOOKED_AT and bytes < max_bytes do
   local members = redis.call('ZRANGE', KEYS[2], position, position + room - taken - 1)
   if #members == 0 then
     break
   end
   for _, member in ipairs(members) do
+    if bytes >= max_bytes then
+      break
+    end
     local fits = tonumber(member) >= record.start
-    local f = fits and redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta')
+    local f = fits and redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta',
+      'errors')
     if fits and f[1] and matches(f[2], wanted) then
       taken = taken + 1
       redis.call('ZREM', KEYS[2], member)
@@ -40,13 +54,18 @@ while taken < room and position < LOOKED_AT do
       if record.index_only then
         f[3] = ''
       end
+      bytes = bytes + #f[3]
       reply[#reply + 1] = member
-      for field = 1, 6 do
+      f[7] = f[7] or ''
+      for field = 1, 7 do
         reply[#reply + 1] = f[field]
       end
     else
       position = position + 1
     end
   end
+end
+if taken == 0 and room > 0 and redis.call('HLEN', KEYS[3]) == 0 and redis.call('EXISTS', KEYS[7]) == 1 then
+  return ENDED
 end
 return reply

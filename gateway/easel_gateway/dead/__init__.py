@@ -1,0 +1,1 @@
+"""Dead letters: `/easel/v1/dead`."""

@@ -1,0 +1,104 @@
+"""What the queue promises, as plain Python: a hundred lines that hold no Redis and no Lua.
+
+What is not here cannot be promised. `machine` drives the real scripts beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from easel_queue import State, Task
+
+MAX_DELIVERY = 2
+
+
+@dataclass
+class Job:
+    """A task as the model sees it. `holder` is the token of whoever may speak for it."""
+
+    rid: str
+    index: int
+    priority: int
+    state: State = State.WAITING
+    deliveries: int = 0
+    holder: int = 0
+    until: int = 0
+    cancelling: bool = False
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return -self.priority, self.index
+
+
+@dataclass
+class Model:
+    """What must be true of the input queue, the sink and the rear."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    results: dict[int, str] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+    undelivered: set[int] = field(default_factory=set)
+    pending: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, int] = field(default_factory=dict)
+    aside: set[int] = field(default_factory=set)
+    offered: set[int] = field(default_factory=set)
+    """Indexes of tasks that the watcher of the input has."""
+    ended: dict[str, int] = field(default_factory=dict)
+    _next_result: int = 1
+
+    def end(self, job: Job) -> None:
+        """Exactly one result, and the task is gone."""
+        del self.jobs[job.rid]
+        self.ended[job.rid] = job.index
+        self.results[self._next_result] = job.rid
+        self.undelivered.add(self._next_result)
+        self._next_result += 1
+
+    def bury(self, job: Job) -> None:
+        """Given up: a result that says so, and a dead letter."""
+        self.dead.append(job.rid)
+        self.end(job)
+
+    def forget(self, index: int) -> None:
+        """A result is gone from the sink."""
+        del self.results[index]
+        self.undelivered.discard(index)
+        self.aside.discard(index)
+        self.pending.pop(index, None)
+        self.failures.pop(index, None)
+
+    def result_failed(self, index: int, *, counts: bool) -> bool:
+        """A watcher gives a result back. True if its group gives up on it."""
+        del self.pending[index]
+        self.failures[index] = self.failures.get(index, 0) + counts
+        given_up = counts and self.failures[index] >= MAX_DELIVERY
+        (self.aside if given_up else self.undelivered).add(index)
+        return given_up
+
+    def task_failed(self, job: Job) -> bool:
+        """A watcher gives a task back. True if it is given up. While a worker runs it, the worker decides."""
+        self.offered.discard(job.index)
+        if job.state is State.RUNNING:
+            return False
+        job.deliveries += 1
+        if job.deliveries < MAX_DELIVERY:
+            return False
+        self.bury(job)
+        return True
+
+    def retreat(self, job: Job) -> None:
+        """A delivery that brought no result."""
+        if job.cancelling:
+            self.end(job)
+        else:
+            job.state, job.holder = State.WAITING, 0
+
+    def held(self, task: Task) -> Job | None:
+        """The job, if this lease is its newest."""
+        job = self.jobs.get(task.request_id)
+        return job if job is not None and job.holder == task.token else None
+
+    def waiting(self) -> list[Job]:
+        return sorted(
+            (job for job in self.jobs.values() if job.state is State.WAITING), key=lambda job: job.order
+        )
