@@ -178,6 +178,14 @@ def test_endless_recursion_in_a_handler_fails_its_task_only(
     assert scene.result(after).data == b"fine"
 
 
+def reap_a_minute_ahead(scene: Any, **limits: int) -> int:
+    """How many tasks somebody whose clock is a minute ahead has put back into the line."""
+    ahead = Queue(scene.url, service=scene.service, clock=lambda: int(time.time() * 1000) + 60_000)
+    reaped = ahead.run(ahead.tasks.reap(reaper="test", max_delivery=9, **limits))
+    ahead.close()
+    return reaped.requeued
+
+
 def test_a_lost_lease_stops_the_job_and_drops_its_result(
     scene: Any, local_worker: Callable[..., Any], gate: Any
 ) -> None:
@@ -187,10 +195,7 @@ def test_a_lost_lease_stops_the_job_and_drops_its_result(
     gate.began.clear()
 
     # Somebody whose clock is a minute ahead declares the lease over: the task waits again.
-    ahead = Queue(scene.url, service=scene.service, clock=lambda: int(time.time() * 1000) + 60_000)
-    reaped = ahead.run(ahead.tasks.reap(reaper="test", max_delivery=9))
-    ahead.close()
-    assert reaped.requeued == 1
+    assert reap_a_minute_ahead(scene) == 1
 
     # The first delivery notices, drops its work, and the worker takes the task again.
     assert gate.began.wait(60)
@@ -211,10 +216,7 @@ def test_a_delivery_beyond_max_idle_stops_at_once_and_no_later_one_does(
     gate.began.clear()
 
     # Somebody whose clock is a minute ahead finds that the delivery has taken too long.
-    ahead = Queue(scene.url, service=scene.service, clock=lambda: int(time.time() * 1000) + 60_000)
-    reaped = ahead.run(ahead.tasks.reap(reaper="test", max_delivery=9, max_idle_ms=30_000))
-    ahead.close()
-    assert reaped.requeued == 1
+    assert reap_a_minute_ahead(scene, max_idle_ms=30_000) == 1
 
     assert gate.began.wait(60), "the worker dropped its work and took the task again"
     gate.gate.set()

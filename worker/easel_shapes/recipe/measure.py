@@ -45,6 +45,11 @@ class Reading:
     background: str
     blobs: tuple[Blob, ...]
 
+    @property
+    def largest(self) -> Blob | None:
+        """The blob that covers most; None where there is none."""
+        return max(self.blobs, key=lambda blob: blob.area, default=None)
+
 
 def read(picture: Picture) -> Reading:
     """The reading of a (height, width, 3) RGB picture."""

@@ -115,7 +115,7 @@ def _attributes(
 
 
 def _reds(checkpoint: Checkpoint, count: int, negative: str) -> list[bool]:
-    """Whether a circle of any colour came out red, for so many seeds."""
+    """Whether a circle of any colour came out red, for so many seeds, at CFG scale 3."""
     prompt = "a circle on a white background"
     pictures = (
         draw(checkpoint, prompt, seeds=(seed,), negative_prompt=negative, cfg_scale=3.0)[0]
@@ -126,36 +126,33 @@ def _reds(checkpoint: Checkpoint, count: int, negative: str) -> list[bool]:
 
 def main_colour(picture: NDArray[np.uint8]) -> str:
     """The colour of the largest shape; "" where there is none."""
-    blobs = measure.read(picture).blobs
-    return max(blobs, key=lambda blob: blob.area).colour if blobs else ""
+    blob = measure.read(picture).largest
+    return blob.colour if blob else ""
 
 
 def size_of(picture: NDArray[np.uint8]) -> str:
     """The size word nearest to the largest shape's box; "" where there is none."""
-    blobs = measure.read(picture).blobs
-    if not blobs:
+    blob = measure.read(picture).largest
+    if blob is None:
         return ""
-    blob = max(blobs, key=lambda blob: blob.area)
     radius = max(blob.width * picture.shape[1], blob.height * picture.shape[0]) / 2 / min(picture.shape[:2])
     return "small" if radius < _MEDIUM_FROM else "medium" if radius < _LARGE_FROM else "large"
 
 
 def is_hollow(picture: NDArray[np.uint8], colour: str) -> bool:
     """Whether the largest shape has the right colour, and the background shows in the middle of its box."""
-    blobs = measure.read(picture).blobs
-    if not blobs:
+    blob = measure.read(picture).largest
+    if blob is None:
         return False
-    blob = max(blobs, key=lambda blob: blob.area)
     middle = int(blob.y * picture.shape[0]), int(blob.x * picture.shape[1])
     return blob.colour == colour and not measure.foreground(picture)[middle]
 
 
 def is_striped(picture: NDArray[np.uint8]) -> bool:
     """Whether a line down the middle of the largest shape goes between light and dark four times or more."""
-    blobs = measure.read(picture).blobs
-    if not blobs:
+    blob = measure.read(picture).largest
+    if blob is None:
         return False
-    blob = max(blobs, key=lambda blob: blob.area)
     inside = blob.mask[:, int(blob.x * picture.shape[1])]
     # Without the rim, where the shape's colour runs into the background's.
     inside = inside & np.roll(inside, 1) & np.roll(inside, -1)
