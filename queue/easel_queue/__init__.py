@@ -15,11 +15,14 @@ from easel_queue.errors import (
     SinkFullError,
     StreamEndedError,
     TaskCancelledError,
+    TooFastError,
     TooLargeError,
+    UserFullError,
     WatcherFencedError,
 )
 from easel_queue.hub import EventHub, Signal, TaskEvents
 from easel_queue.keys import INPUT, REAR, SINK, Keys
+from easel_queue.line_calls import REQUEST_ID_TAG, LineCalls, Serving
 from easel_queue.model import (
     Attributes,
     CancelOutcome,
@@ -30,7 +33,9 @@ from easel_queue.model import (
     Failed,
     Finished,
     Group,
+    Kin,
     Once,
+    Origin,
     Page,
     Placed,
     Reaped,
@@ -47,7 +52,7 @@ from easel_queue.model import (
     Worker,
 )
 from easel_queue.stream_calls import TRUNCATE_BATCH, StreamCalls
-from easel_queue.task_calls import REQUEST_ID_TAG, TaskCalls
+from easel_queue.task_calls import TaskCalls
 
 __all__ = [
     "INPUT",
@@ -71,8 +76,11 @@ __all__ = [
     "Group",
     "KeyReusedError",
     "Keys",
+    "Kin",
     "LeaseLostError",
+    "LineCalls",
     "Once",
+    "Origin",
     "Page",
     "Placed",
     "Queue",
@@ -87,6 +95,7 @@ __all__ = [
     "Requeued",
     "ScriptMismatchError",
     "Search",
+    "Serving",
     "Signal",
     "SinkFullError",
     "State",
@@ -98,7 +107,9 @@ __all__ = [
     "TaskCalls",
     "TaskCancelledError",
     "TaskEvents",
+    "TooFastError",
     "TooLargeError",
+    "UserFullError",
     "Watcher",
     "WatcherFencedError",
     "Worker",

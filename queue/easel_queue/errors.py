@@ -4,6 +4,8 @@
     ├── QueueFullError        put: the input queue is at its limit; nothing was stored. Retry later.
     ├── SinkFullError         put with a direct reply while nobody drains the sink. Retry later.
     ├── TooLargeError         put: larger than the whole queue may be. Never send it again.
+    ├── UserFullError         put: this user has as many waiting tasks as allowed. Retry later.
+    ├── TooFastError          put: this user has put as many as allowed in a minute. Retry after `retry_s`.
     ├── KeyReusedError        put: the idempotency key belongs to another request. Choose a new one.
     ├── RequestIdTakenError   put, requeue: the request id is another task's. Nothing changed.
     ├── LeaseLostError        start/extend/progress/finish/fail/release: the caller no longer holds the task.
@@ -37,6 +39,19 @@ class SinkFullError(QueueError):
 
 class TooLargeError(QueueError):
     """The item alone is larger than the queue's limit of bytes."""
+
+
+class UserFullError(QueueError):
+    """The user has as many waiting tasks as one user may have. Nothing was stored."""
+
+
+class TooFastError(QueueError):
+    """The user has put as many tasks within a minute as one user may. Nothing was stored."""
+
+    def __init__(self, what: str, retry_s: float) -> None:
+        super().__init__(what)
+        self.retry_s = retry_s
+        """After how many seconds the put would be accepted."""
 
 
 class KeyReusedError(QueueError):
@@ -86,6 +101,7 @@ _BY_CODE: dict[int, type[QueueError]] = {
     -10: KeyReusedError,
     -11: RequestIdTakenError,
     -12: TooLargeError,
+    -13: UserFullError,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -56,6 +56,36 @@ class Once:
     user: str
     key: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose task it is, and how much of that user's the queue takes.
+
+    `share` weighs the user's turns against the others' (0.001 to 1000). `max_waiting` tasks of the user may
+    wait, and `per_minute` may be put within any minute; 0 is no limit.
+    """
+
+    user: str = ""
+    share: float = 1.0
+    max_waiting: int = 0
+    per_minute: int = 0
+
+
+@dataclass(frozen=True)
+class Kin:
+    """What a task has in common with others, as names that the queue only compares.
+
+    Tasks of one `batch` can be rendered together; "" is none. `models` names what a worker needs for it, as a
+    whole or in parts: one that has some of it at hand is preferred.
+    """
+
+    batch: str = ""
+    models: Sequence[str] = ()
+
+
+NOBODY = Origin()
+NO_KIN = Kin()
 
 
 @dataclass(frozen=True)

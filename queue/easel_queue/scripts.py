@@ -1,7 +1,8 @@
 """Finds, assembles and checks the Lua scripts.
 
 One file per transition, named ``verb_noun-<KEYS>.lua`` where KEYS is the number of keys it takes. A line
-``-- @include <name>`` is replaced by ``scripts/includes/<name>.lua``: Redis has no `require`.
+``-- @include <name>`` is replaced by ``scripts/includes/<name>.lua``, once in a script however often it is
+asked for: Redis has no `require`.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ class Script:
 def assemble(name: str, keys: int, text: str, includes: dict[str, str]) -> Script:
     """Put the includes in place and check that the source uses no key beyond KEYS[keys]."""
 
+    seen: set[str] = set()
+
     def included(match: re.Match[str]) -> str:
-        try:
-            return includes[match["name"]]
-        except KeyError:
-            raise ScriptMismatchError(
-                f"{name}-{keys}.lua includes {match['name']!r}, which does not exist"
-            ) from None
+        wanted = match["name"]
+        if wanted in seen:
+            return ""
+        seen.add(wanted)
+        if wanted not in includes:
+            raise ScriptMismatchError(f"{name}-{keys}.lua includes {wanted!r}, which does not exist")
+        return _INCLUDE.sub(included, includes[wanted])
 
     source = _INCLUDE.sub(included, text)
     beyond = [number for number in map(int, _KEY.findall(source)) if not 1 <= number <= keys]

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from easel_queue.call import Arg, Call, Raw, chunks, mapping, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, SINK, Keys, safe
+from easel_queue.line_calls import clamp_priority, once_key, read_placed, with_request_id
 from easel_queue.model import (
     Attributes,
     Entry,
@@ -25,7 +26,7 @@ from easel_queue.model import (
     StreamEnd,
     Watcher,
 )
-from easel_queue.task_calls import clamp_priority, once_key, read_entries, read_placed, with_request_id
+from easel_queue.task_calls import read_entries
 
 TRUNCATE_BATCH = 1000
 """Items removed by one truncate or forced end; more would hold Redis up for tens of milliseconds."""

@@ -11,156 +11,24 @@ from collections.abc import Mapping
 
 from easel_queue.call import Call, Raw, chunks, mapping, text, to_json
 from easel_queue.errors import raise_for
-from easel_queue.keys import INPUT, PRIORITY_MAX, PRIORITY_MIN, REAR, SINK, Keys
+from easel_queue.keys import INPUT, REAR, SINK
+from easel_queue.line_calls import LineCalls, last_of, read_task, with_request_id
 from easel_queue.model import (
     CancelOutcome,
     Entry,
-    Eviction,
     Failed,
     Finished,
-    Once,
-    Placed,
     Reaped,
     Renewal,
-    Reply,
     State,
     Status,
     Task,
     Worker,
 )
 
-REQUEST_ID_TAG = "requestId"
 
-
-def with_request_id(tags: Mapping[str, str], request_id: str) -> str:
-    """Tags as stored: the request id is always one of them, and the client cannot choose another."""
-    return to_json({**tags, REQUEST_ID_TAG: request_id})
-
-
-def clamp_priority(priority: int) -> int:
-    """Priorities beyond what a score can carry count as the most extreme one."""
-    return max(PRIORITY_MIN, min(PRIORITY_MAX, priority))
-
-
-def once_key(keys: Keys, queue: str, once: Once | None) -> str:
-    """The key behind an idempotency key; without one a name that nothing uses, as scripts have fixed KEYS."""
-    return keys.idempotency(queue, once.user, once.key) if once else keys.of(queue, "once")
-
-
-def read_placed(raw: Raw, request_id: str, reply: Reply, refusal: str) -> Placed:
-    """The answer of a put: the index, or what the first put of an idempotency key was answered."""
-    if isinstance(raw, int):
-        raise_for(raw, refusal)
-        return Placed(raw, request_id, reply=reply)
-    index, first, to = raw
-    to = Reply(text(to)) if to else Reply.SINK
-    return Placed(int(index), text(first), repeated=text(first) != request_id, reply=to)
-
-
-class TaskCalls:
+class TaskCalls(LineCalls):
     """Builds the calls about tasks of one service."""
-
-    def __init__(self, keys: Keys) -> None:
-        self.keys = keys
-
-    def put(
-        self,
-        data: bytes,
-        *,
-        request_id: str,
-        tags: Mapping[str, str] | None = None,
-        meta: Mapping[str, str] | None = None,
-        priority: int = 0,
-        reply: Reply = Reply.SINK,
-        max_length: int = 0,
-        sink_max_length: int = 0,
-        max_bytes: int = 0,
-        sink_max_bytes: int = 0,
-        sink_evict: bool = False,
-        evict: Eviction | None = None,
-        once: Once | None = None,
-    ) -> Call[Placed]:
-        """Accept a task. A known request id answers its first index, so a put may be repeated.
-
-        Args:
-            data: The body, opaque to the queue.
-            request_id: Unique; travels as the tag ``requestId`` and finds the task again.
-            tags: What the client wants to see again with the result.
-            meta: What the worker needs besides the body (path, content type, user).
-            priority: Larger is served first; clamped to -511..511.
-            reply: Where the result goes.
-            max_length: Refuse when the queue holds this many tasks; 0 is no limit.
-            sink_max_length: Refuse a direct reply while the sink holds this many results; 0 is no limit.
-            max_bytes, sink_max_bytes: The same for the bytes stored (data, tags and meta).
-            sink_evict: A full sink drops its oldest results instead.
-            evict: A full queue drops waiting tasks instead, the oldest of the lowest priority first, none
-                more urgent than this one; each ends with this result.
-            once: The idempotency key. A known one answers what the first put was answered.
-
-        Raises:
-            QueueFullError, SinkFullError, TooLargeError: nothing was stored.
-            StreamEndedError: the input's stream was ended; nothing was stored.
-            KeyReusedError: the key is known, with another request.
-            RequestIdTakenError: the key is new, the request id is not.
-        """
-        keys = self.keys
-        args = (
-            request_id,
-            data,
-            with_request_id(tags or {}, request_id),
-            to_json(meta or {}),
-            clamp_priority(priority),
-            reply.value,
-            max_length,
-            sink_max_length,
-            once.fingerprint if once else "",
-            max_bytes,
-            sink_max_bytes,
-            int(sink_evict),
-            int(evict is not None),
-            evict.data if evict else b"",
-            to_json(evict.tags if evict else {}),
-        )
-        names = (
-            keys.seq(INPUT),
-            keys.of(INPUT, "entries"),
-            keys.of(INPUT, "rid"),
-            keys.of(INPUT, "groups"),
-            keys.waiting,
-            keys.bell,
-            keys.of(SINK, "entries"),
-            keys.of(INPUT, "eos"),
-            once_key(keys, INPUT, once),
-        )
-
-        def read(raw: Raw) -> Placed:
-            limits = f"the input queue's limits are {max_length} tasks and {max_bytes} bytes (0: none)"
-            return read_placed(raw, request_id, reply, f"put refused: {limits}")
-
-        return Call("put_task", names, args, read)
-
-    def reserve(
-        self,
-        *,
-        worker: str,
-        lease_ms: int,
-        sink_max_length: int = 0,
-        sink_max_bytes: int = 0,
-        sink_evict: bool = False,
-    ) -> Call[Task | None]:
-        """Lease the next task; None when nothing waits or the sink is full. Counts no delivery.
-
-        With `sink_evict` a full sink drops its oldest results before a task is handed out.
-        """
-        keys = self.keys
-        names = (keys.waiting, keys.leases, keys.token, keys.bell, keys.of(SINK, "entries"))
-
-        def read(raw: Raw) -> Task | None:
-            return None if raw is None else _task(raw)
-
-        # Repeating it after a lost answer would lease a second task; the first would wait out its lease.
-        args = (worker, lease_ms, sink_max_length, sink_max_bytes, int(sink_evict))
-        return Call("reserve_task", names, args, read, repeatable=False)
 
     def start(self, task: Task, *, lease_ms: int) -> Call[int]:
         """Begin the work: the delivery counts from now. Answers the number of deliveries including this one.
@@ -306,7 +174,7 @@ class TaskCalls:
         names = (self.keys.leases, self.keys.waiting, self.keys.token)
 
         def read(raw: Raw) -> Reaped:
-            return Reaped(int(raw[0]), int(raw[1]), tuple(_task(item) for item in raw[2:]))
+            return Reaped(int(raw[0]), int(raw[1]), tuple(read_task(item) for item in raw[2:]))
 
         return Call("reap_tasks", names, (reaper, max_delivery, limit, lease_ms, max_idle_ms), read)
 
@@ -370,24 +238,6 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
     return Renewal(int(float(raw[0])), bool(raw[1]))
 
 
-def _task(raw: Raw) -> Task:
-    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
-    return Task(
-        index=int(index),
-        request_id=text(rid),
-        token=int(token),
-        tags=mapping(tags),
-        meta=mapping(meta),
-        data=bytes(data),
-        priority=int(prio),
-        enqueued_ms=int(at),
-        deliveries=int(deliveries),
-        lease_until_ms=int(until),
-        reply=Reply(text(reply)),
-        last_error=_last(errors),
-    )
-
-
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
     """Entries from the flat reply of get and deliver: eight fields each."""
     return tuple(
@@ -399,13 +249,7 @@ def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
             priority=int(prio),
             enqueued_ms=int(at),
             meta=mapping(meta),
-            last_error=_last(errors),
+            last_error=last_of(errors),
         )
         for index, rid, tags, data, prio, at, meta, errors in chunks(raw, 8)
     )
-
-
-def _last(errors: bytes) -> str:
-    """The newest of the remembered errors (a JSON list); empty when there are none."""
-    noted = json.loads(errors) if errors else []
-    return str(noted[-1]) if noted else ""

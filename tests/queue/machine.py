@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from easel_queue import (
     CancelOutcome,
     LeaseLostError,
+    Origin,
     Queue,
     Rejected,
     State,
@@ -38,11 +39,11 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     url = ""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(max_working=st.sampled_from([0, 0, 1, 2]))
+    def begin(self, max_working: int) -> None:
         self.clock = Clock()
         self.queue = Queue(self.url, service=f"model{next(_numbers)}", clock=self.clock)
-        self.model = Model()
+        self.model = Model(max_working=max_working)
         self.leases: list[Task] = []
         self.rids: list[str] = []
         self.last_index = 0
@@ -72,34 +73,45 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     # -- tasks -------------------------------------------------------------------------------------------
 
-    @rule(priority=st.integers(-2, 2))
-    def put(self, priority: int) -> None:
+    @rule(priority=st.integers(-2, 2), user=st.sampled_from(["", "", "ann", "bob"]))
+    def put(self, priority: int, user: str) -> None:
         self.rids.append(f"r{len(self.rids) + 1}")
-        self.put_one(self.rids[-1], priority)
+        self.put_one(self.rids[-1], priority, user)
+
+    @rule(count=st.integers(2, 4))
+    def everybody_puts(self, count: int) -> None:
+        for _ in range(count):
+            for user in ("ann", "bob"):
+                self.put(0, user)
 
     @rule(pick=st.integers(0, 99))
     def put_again(self, pick: int) -> None:
         """What is known, waiting or ended, answers its index; what was deleted is a new task."""
         if self.rids:
-            self.put_one(self.rids[pick % len(self.rids)], 0)
+            self.put_one(self.rids[pick % len(self.rids)], 0, "")
 
-    def put_one(self, rid: str, priority: int) -> None:
+    def put_one(self, rid: str, priority: int, user: str) -> None:
         job = self.model.jobs.get(rid)
         known = job.index if job else self.model.ended.get(rid)
-        placed = self.queue.run(self.queue.tasks.put(b"x", request_id=rid, priority=priority))
+        call = self.queue.tasks.put(b"x", request_id=rid, priority=priority, origin=Origin(user))
+        placed = self.queue.run(call)
         if known is None:
             self.last_index += 1
             known = self.last_index
-            self.model.jobs[rid] = Job(rid, known, priority)
+            self.model.jobs[rid] = Job(rid, known, priority, user)
         assert placed.index == known
 
     @rule()
     def reserve(self) -> None:
-        task = self.queue.run(self.queue.tasks.reserve(worker="w", lease_ms=LEASE_MS))
-        expected = self.model.waiting()
-        assert (task.request_id if task else None) == (expected[0].rid if expected else None)
+        call = self.queue.tasks.reserve(
+            worker="w", lease_ms=LEASE_MS, user_max_working=self.model.max_working
+        )
+        task = self.queue.run(call)
+        expected = {job.rid: job for job in self.model.next()}
+        assert (task.request_id in expected) if task else not expected
         if task:
-            job = expected[0]
+            job = expected[task.request_id]
+            self.model.served(job)
             assert task.deliveries == job.deliveries
             assert all(task.token > other.token for other in self.leases), "tokens only grow"
             job.state, job.holder, job.until = State.RESERVED, task.token, self.clock.now + LEASE_MS
@@ -134,10 +146,10 @@ class QueueAgainstModel(RuleBasedStateMachine):
     def work(self, count: int) -> None:
         """The ordinary way: put, take, start, finish."""
         for _ in range(count):
-            self.put(0)
+            self.put(0, "")
             self.begin_next()
-            task = self.leases[-1]
-            if job := self.model.held(task):
+            task = self.leases[-1] if self.leases else None
+            if task and (job := self.model.held(task)):
                 self.queue.run(self.queue.tasks.finish(task, b"result"))
                 self.model.end(job)
 
@@ -377,6 +389,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
     def agree(self) -> None:
         if not hasattr(self, "model"):
             return
+        self.model.note_who_waits()
         model, queue = self.model, self.queue
         source = queue.run(queue.source.attributes())
         waiting = model.waiting()

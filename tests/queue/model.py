@@ -5,6 +5,7 @@ What is not here cannot be promised. `machine` drives the real scripts beside it
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from easel_queue import State, Task
@@ -19,6 +20,7 @@ class Job:
     rid: str
     index: int
     priority: int
+    user: str
     state: State = State.WAITING
     deliveries: int = 0
     holder: int = 0
@@ -44,6 +46,10 @@ class Model:
     offered: set[int] = field(default_factory=set)
     """Indexes of tasks that the watcher of the input has."""
     ended: dict[str, int] = field(default_factory=dict)
+    max_working: int = 0
+    """Tasks of one user that may be in work; 0 is no limit."""
+    turns: dict[tuple[int, frozenset[str]], Counter[str]] = field(default_factory=dict)
+    """How often each of two users was served at a priority, since both wait there."""
     _next_result: int = 1
 
     def end(self, job: Job) -> None:
@@ -97,6 +103,39 @@ class Model:
         """The job, if this lease is its newest."""
         job = self.jobs.get(task.request_id)
         return job if job is not None and job.holder == task.token else None
+
+    def lanes(self) -> dict[tuple[int, str], Job]:
+        """The oldest waiting task of every user who may have one more in work, by priority and user."""
+        working = Counter(job.user for job in self.jobs.values() if job.state is not State.WAITING)
+        lanes: dict[tuple[int, str], Job] = {}
+        for job in self.waiting():
+            if not self.max_working or working[job.user] < self.max_working:
+                lanes.setdefault((job.priority, job.user), job)
+        return lanes
+
+    def next(self) -> list[Job]:
+        """Those of the highest priority. Which of them is next is a matter of turns."""
+        lanes = self.lanes()
+        top = max((priority for priority, _ in lanes), default=0)
+        return [job for (priority, _), job in lanes.items() if priority == top]
+
+    def served(self, job: Job) -> None:
+        """While two users wait at a priority, neither gets more than two tasks ahead of the other."""
+        for (priority, pair), turns in self.turns.items():
+            if priority == job.priority and job.user in pair:
+                turns[job.user] += 1
+                one, other = pair
+                assert abs(turns[one] - turns[other]) <= 2, (sorted(pair), turns)
+
+    def note_who_waits(self) -> None:
+        lanes = self.lanes()
+        both = {
+            (priority, frozenset({user, other}))
+            for priority, user in lanes
+            for level, other in lanes
+            if level == priority and user < other
+        }
+        self.turns = {pair: self.turns.get(pair, Counter()) for pair in both}
 
     def waiting(self) -> list[Job]:
         return sorted(

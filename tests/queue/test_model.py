@@ -39,7 +39,11 @@ def test_the_scripts_keep_the_promises_at_length(redis_url: str) -> None:
     [
         ("deliver_entries", "record.window - ", "record.window + 1 - "),
         ("reap_tasks", ">= max_delivery", "> max_delivery"),
-        ("reserve_task", "'ZPOPMIN'", "'ZPOPMAX'"),
+        ("reserve_task", "key('in', 'levels'), 0, 0", "key('in', 'levels'), -1, -1"),
+        ("reserve_task", "+ SHARE / share_of(user)", "+ 0"),
+        ("reserve_task", "working < max_working", "working <= max_working"),
+        ("put_task", "tonumber(head) < tonumber(member)", "tonumber(head) > 0"),
+        ("finish_task", "'working', -1)", "'working', 0)"),
         ("release_task", "'dlv', -1", "'dlv', 0"),
         ("commit_entries", "not held(queue, member)", "false"),
         ("cancel_task", "if f[1] == 'running'", "if f[1] == 'reserved'"),

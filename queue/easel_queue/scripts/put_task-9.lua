@@ -10,16 +10,20 @@
 -- ARGV  1 root  2 now  3 request id  4 data  5 tags  6 meta  7 priority  8 reply  9 max length  10 sink max length
 --       11 fingerprint of the request ('': no key)  12 max bytes  13 sink max bytes  14 1 = the sink drops its oldest
 --       15 1 = evict  16 data of evicted tasks' results  17 extra tags of those (JSON)
+--       18 user  19 the user's share in thousandths  20 what it has in common with others, one name a line; under the
+--       first it can be rendered in one batch  21 tasks of one user that may wait  22 tasks that one user may put in a
+--       minute (both 0: no limit)
 -- Returns the index; {index, request id, reply} for a known key; or ENDED, QUEUE_FULL, SINK_FULL (direct replies only:
 -- nobody would ever render them), TOO_LARGE (for an empty queue too), KEY_REUSED (for another request), ID_TAKEN (a
--- new key, but the request id is another task's).
+-- new key, but the request id is another task's), USER_FULL, or {TOO_FAST, ms after which it would be accepted}.
 -- @include base
 -- @include entry
 -- @include task
 -- @include room
 -- @include evict
 -- @include once
-local rids, waiting = KEYS[3], KEYS[5]
+-- @include user
+local rids, user = KEYS[3], ARGV[18]
 local rid, priority, print = ARGV[3], tonumber(ARGV[7]), ARGV[11]
 local max_length, max_bytes = tonumber(ARGV[9]), tonumber(ARGV[12])
 
@@ -41,6 +45,10 @@ local size = #ARGV[4] + #ARGV[5] + #ARGV[6]
 if max_bytes > 0 and size > max_bytes then
   return TOO_LARGE
 end
+local too_much = beyond(user, tonumber(ARGV[21]), tonumber(ARGV[22]))
+if too_much then
+  return too_much
+end
 local full = not fits(length_of('in'), bytes_of('in'), size, max_length, max_bytes)
 local evicted = full and ARGV[15] == '1' and victims(priority, size, max_length, max_bytes)
 if full and not evicted then
@@ -53,12 +61,16 @@ evict_tasks(evicted or {}, ARGV[16], ARGV[17])
 
 local index = redis.call('INCR', KEYS[1])
 store_entry('in', index, rid, priority, {
-  'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting',
+  'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting', 'user', user, 'kin', ARGV[20],
 })
 if print ~= '' then
   remember_put(KEYS[9], print, 'in', index, rid, ARGV[8])
 end
-redis.call('ZADD', waiting, order(priority, index), whole(index))
+set_share(user, tonumber(ARGV[19]))
+enter_line(whole(index), ARGV[7], user)
+if ARGV[22] ~= '0' then
+  count_put(user, index)
+end
 ring()
 say({ q = 'in', r = rid, s = 'waiting' })
 return index

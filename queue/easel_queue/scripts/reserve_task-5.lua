@@ -1,25 +1,58 @@
--- Lease the next waiting task to a worker. Not a delivery yet: that is start.
--- Guarantees: the smallest order is taken, so no lower priority goes before a higher one; one task, one lease.
+-- Lease the next waiting task to a worker, and with it others that it can render in the same batch. Not a delivery
+-- yet: that is start.
+-- Guarantees: no lower priority goes before a higher one; one user's tasks go in order, users in turn by their shares
+-- (see line); a task is bypassed for kin at most `bypass` times; one task, one lease, for each of a batch too.
 -- While the sink is at its limit nothing is handed out (back-pressure: results must have a place to go), unless the
 -- sink drops its oldest results.
 -- KEYS  1 in:waiting  2 in:leases  3 in:token  4 in:bell  5 sink:entries
 -- ARGV  1 root  2 now  3 worker  4 lease ms  5 sink max length  6 sink max bytes  7 1 = the sink drops its oldest
--- Returns the task (see describe), or nil when there is none. An empty queue also silences the bell, so
--- that a worker which then waits on it is woken by a new task and by nothing older.
+--       8 tasks at most  9 tasks of one user that may be in work (0: no limit)  10 bypass  11.. what the worker has
+--       at hand, best first
+-- Returns the tasks (see describe); none when nothing may be served. That also silences the bell, so that a worker
+-- which then waits on it is woken by a new task and by nothing older.
 -- @include base
 -- @include entry
 -- @include task
 -- @include room
-local lease_ms = tonumber(ARGV[4])
+-- @include turn
+local lease_ms, limit, max_working, bypass = tonumber(ARGV[4]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local tasks, batch, batch_priority = {}, nil, nil
+
+-- The next lane of a user who may have one more task in work.
+local function next_lane()
+  while true do
+    local priority = redis.call('ZRANGE', key('in', 'levels'), 0, 0)[1]
+    if not priority or (batch and priority ~= batch_priority) then
+      return nil
+    end
+    local name, out_of_turn = choose(priority, batch and { batch } or { unpack(ARGV, 11) }, bypass, batch)
+    local user = name and string.sub(name, 17)
+    if not name or max_working == 0 or tonumber(redis.call('HGET', person(user), 'working') or 0) < max_working then
+      return priority, name, out_of_turn
+    end
+    park(user) -- the limit was lowered
+  end
+end
 
 local evict = ARGV[7] == '1' and redis.call('ZCARD', KEYS[1]) > 0
-if not has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
-  return nil
+if has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
+  while #tasks < limit do
+    local priority, name, out_of_turn = next_lane()
+    if not name then
+      break
+    end
+    local member = serve(priority, name, out_of_turn, max_working)
+    local token = lease(member, 'reserved', ARGV[3], lease_ms)
+    tasks[#tasks + 1] = describe(member, token, now + lease_ms)
+    if not batch and limit > 1 then
+      batch, batch_priority = string.match(redis.call('HGET', key('in', 'e:' .. member), 'kin'), '^[^\n]+'), priority
+      if not batch then
+        break
+      end
+    end
+  end
+  if #tasks == 0 then
+    redis.call('DEL', KEYS[4])
+  end
 end
-local head = redis.call('ZPOPMIN', KEYS[1])
-if #head == 0 then
-  redis.call('DEL', KEYS[4])
-  return nil
-end
-local token = lease(head[1], 'reserved', ARGV[3], lease_ms)
-return describe(head[1], token, now + lease_ms)
+return tasks

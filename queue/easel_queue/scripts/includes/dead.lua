@@ -12,7 +12,7 @@ end
 -- that was done. Its result goes to the sink: whoever waited for it has been answered.
 -- Returns its index, ENDED, QUEUE_FULL, or ID_TAKEN when a newer task has its request id.
 local function revive(member, max_length, max_bytes)
-  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'idem')
+  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'user', 'kin', 'idem')
   if redis.call('HEXISTS', key('in', 'rid'), f[1]) == 1 then
     return ID_TAKEN
   end
@@ -28,13 +28,14 @@ local function revive(member, max_length, max_bytes)
   remove_entry('rear', member)
   store_entry('in', tonumber(member), f[1], tonumber(f[2]), {
     'data', f[3], 'tags', tags, 'meta', f[5], 'reply', 'sink', 'state', 'waiting', 'errors', f[6] or '[]', 'requeued', 1,
+    'user', f[7] or '', 'kin', f[8] or '',
   })
-  if f[7] and redis.call('HGET', f[7], 'rid') == f[1] then
-    redis.call('PERSIST', f[7])
-    redis.call('HSET', f[7], 'reply', 'sink')
-    redis.call('HSET', key('in', 'e:' .. member), 'idem', f[7])
+  if f[9] and redis.call('HGET', f[9], 'rid') == f[1] then
+    redis.call('PERSIST', f[9])
+    redis.call('HSET', f[9], 'reply', 'sink')
+    redis.call('HSET', key('in', 'e:' .. member), 'idem', f[9])
   end
-  redis.call('ZADD', key('in', 'waiting'), order(tonumber(f[2]), tonumber(member)), member)
+  enter_line(member, f[2], f[7] or '')
   ring()
   say({ q = 'in', r = f[1], s = 'waiting' })
   return tonumber(member)

@@ -1,10 +1,6 @@
 -- Storing and removing one item of any queue. Needs base.
-local PRIORITY_STEP = 8796093022208 -- 2^43
+-- @include line
 local KEPT = 3600000 -- an hour: long enough to repeat a call or to ask how a task went
-
-local function order(priority, index)
-  return whole(index - priority * PRIORITY_STEP)
-end
 
 local SIZED = { data = true, tags = true, meta = true } -- what the queue's count of bytes consists of
 
@@ -56,6 +52,18 @@ local function remember_error(queue, member, line)
   redis.call('HSET', name, 'errors', cjson.encode(list))
 end
 
+-- A task's place in the line, or its lease, ends.
+local function give_up_place(member)
+  local f = redis.call('HMGET', key('in', 'e:' .. member), 'state', 'prio', 'user')
+  if f[1] == 'waiting' then
+    leave_line(member, f[2], f[3])
+  elseif f[1] then
+    redis.call('ZREM', key('in', 'leases'), member)
+    redis.call('ZREM', key('in', 'started'), member)
+    end_work(f[3])
+  end
+end
+
 -- Remove an item from a queue for everybody. On the input queue this also ends its lease. Its idempotency key is
 -- remembered for an hour from now, unless that names another item meanwhile.
 local function remove_entry(queue, member)
@@ -71,13 +79,11 @@ local function remove_entry(queue, member)
   if f[3] and redis.call('HGET', f[3], 'rid') == rid then
     redis.call('PEXPIRE', f[3], KEPT)
   end
+  if queue == 'in' then
+    give_up_place(member)
+  end
   redis.call('DEL', name)
   redis.call('ZREM', key(queue, 'prio'), member)
-  if queue == 'in' then
-    redis.call('ZREM', key(queue, 'waiting'), member)
-    redis.call('ZREM', key(queue, 'leases'), member)
-    redis.call('ZREM', key(queue, 'started'), member)
-  end
   for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     forget_in_group(queue, gid, member)
   end

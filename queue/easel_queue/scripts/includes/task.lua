@@ -1,10 +1,4 @@
 -- Moving tasks of the input queue. Needs base and entry.
-local BELL_LENGTH = 64 -- more idle workers than this find their task by polling
-
-local function ring()
-  redis.call('LPUSH', key('in', 'bell'), 1)
-  redis.call('LTRIM', key('in', 'bell'), 0, BELL_LENGTH - 1)
-end
 
 -- True if `token` is the task's current lease.
 local function holds(member, token)
@@ -35,14 +29,15 @@ end
 -- Back to its old place in the line.
 local function requeue(member)
   local name = key('in', 'e:' .. member)
-  local f = redis.call('HMGET', name, 'prio', 'rid')
+  local f = redis.call('HMGET', name, 'prio', 'user', 'rid')
   redis.call('HDEL', name, 'token', 'worker', 'progress')
   redis.call('HSET', name, 'state', 'waiting')
   redis.call('ZREM', key('in', 'leases'), member)
   redis.call('ZREM', key('in', 'started'), member)
-  redis.call('ZADD', key('in', 'waiting'), order(tonumber(f[1]), tonumber(member)), member)
+  enter_line(member, f[1], f[2])
+  end_work(f[2])
   ring()
-  say({ r = f[2], s = 'waiting' })
+  say({ r = f[3], s = 'waiting' })
 end
 
 -- A task ends: remove it, deliver its result, remember how it ended, tell whoever waits.
@@ -75,12 +70,13 @@ end
 local function bury(member, token, data, tags, keep)
   if keep then
     local f = redis.call('HMGET', key('in', 'e:' .. member),
-      'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'at', 'idem')
+      'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'at', 'user', 'kin', 'idem')
     store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
       'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'put_at', f[8],
+      'user', f[9], 'kin', f[10],
     })
-    if f[9] then -- a requeue within the hour finds it again
-      redis.call('HSET', key('rear', 'e:' .. member), 'idem', f[9])
+    if f[11] then -- a requeue within the hour finds it again
+      redis.call('HSET', key('rear', 'e:' .. member), 'idem', f[11])
     end
     say({ q = 'rear' })
   end
