@@ -7,6 +7,7 @@ Everything but validation is answered in A1111's envelope
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse, Response
@@ -21,7 +22,9 @@ from easel_queue import (
     RequestIdTakenError,
     SinkFullError,
     StreamEndedError,
+    TooFastError,
     TooLargeError,
+    UserFullError,
     WatcherFencedError,
 )
 from easel_store import StoreError
@@ -64,6 +67,22 @@ def answer(error: Exception) -> Response | None:
     if isinstance(error, QueueFullError):
         return envelope(
             503, error="QueueFullError", detail="The queue is full; nothing was stored.", headers=retry
+        )
+    if isinstance(error, UserFullError):
+        return envelope(
+            429,
+            error="UserFullError",
+            detail="You have as many waiting tasks as one user may have (EASEL_USER_MAX_WAITING); "
+            "nothing was stored.",
+            headers=retry,
+        )
+    if isinstance(error, TooFastError):
+        return envelope(
+            429,
+            error="TooFastError",
+            detail="You have sent as many tasks as one user may in a minute (EASEL_USER_TASKS_PER_MINUTE); "
+            f"nothing was stored. Try again in {error.retry_s:.1f} s.",
+            headers={"Retry-After": str(max(1, math.ceil(error.retry_s)))},
         )
     if isinstance(error, SinkFullError):
         return envelope(

@@ -56,6 +56,15 @@ class GatewaySettings(CommonSettings):
         description="A full input queue drops its oldest waiting tasks instead of refusing; "
         "each gets a result that says so.",
     )
+    user_shares: Annotated[dict[str, float], NoDecode] = Field(
+        {},
+        description="name=share, comma separated, such as alice=2,batch=0.5: how many turns a user gets when "
+        "others get one.",
+    )
+    user_max_waiting: int = Field(0, ge=0, description="Waiting tasks that one user may have; 0 is no limit.")
+    user_tasks_per_minute: int = Field(
+        0, ge=0, description="Tasks that one user may send within any minute; 0 is no limit."
+    )
     max_idle: float = Field(
         0.0,
         ge=0,
@@ -99,6 +108,23 @@ class GatewaySettings(CommonSettings):
     @classmethod
     def _duration(cls, value: object) -> object:
         return parse_duration(value.strip()) if isinstance(value, str) else value
+
+    @field_validator("user_shares", mode="before")
+    @classmethod
+    def _split_shares(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError("use name=share, separated by commas, as alice=2,batch=0.5")
+        return {name.strip(): share.strip() for name, _, share in pairs}
+
+    @field_validator("user_shares")
+    @classmethod
+    def _sound_shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(0.001 <= share <= 1000 for share in value.values()):
+            raise ValueError("every share is a number from 0.001 to 1000")
+        return value
 
     @field_validator("tokens")
     @classmethod

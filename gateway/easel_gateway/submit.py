@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from easel_contract.requests import Txt2ImgRequest
 from easel_contract.results import CANCELLED_STATUS, code_of
 from easel_gateway.cancelling import abandon_task
 from easel_gateway.eas.query import Query
-from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, UID_HEADER
+from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.errors import ApiError
-from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
+from easel_gateway.gateway import Gateway, gateway_of, request_id_of
 from easel_gateway.outcomes import evicted
+from easel_gateway.sharing import kin_of, origin_of
 from easel_queue import (
     Entry,
     Eviction,
@@ -28,7 +30,9 @@ from easel_queue import (
     SinkFullError,
     StreamEndedError,
     TaskEvents,
+    TooFastError,
     TooLargeError,
+    UserFullError,
 )
 
 _log = logging.getLogger(__name__)
@@ -55,22 +59,29 @@ def priority_of(query: Query, header: str | None) -> int:
 
 
 async def put_task(
-    request: Request, data: bytes, *, path: str, query: Query, once: Once | None = None
+    request: Request,
+    data: bytes,
+    *,
+    path: str,
+    query: Query,
+    once: Once | None = None,
+    wanted: Txt2ImgRequest | None = None,
 ) -> Placed:
     """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
 
     Under an idempotency key that is known it stores nothing and answers the first put's index and id.
+    `wanted` is the body where it has been read already.
 
     Raises:
-        QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError: nothing was
-            stored.
+        QueueFullError, TooLargeError, UserFullError, TooFastError, StreamEndedError, KeyReusedError,
+            RequestIdTakenError: nothing was stored.
         ApiError: 409, see `refuse_known_id`, or when the key is a synchronous call's.
     """
     priority = priority_of(query, request.headers.get(PRIORITY_HEADER))
     if once is None:
         await refuse_known_id(request)
     placed = await _store(
-        request, data, path=path, tags=query.tags, priority=priority, reply=Reply.SINK, once=once
+        request, data, wanted, path=path, tags=query.tags, priority=priority, reply=Reply.SINK, once=once
     )
     if placed.repeated and placed.reply is not Reply.SINK:
         raise ApiError(
@@ -84,6 +95,7 @@ async def put_task(
 async def _store(
     request: Request,
     data: bytes,
+    wanted: Txt2ImgRequest | None,
     *,
     path: str,
     tags: Mapping[str, str],
@@ -94,12 +106,17 @@ async def _store(
     gateway = gateway_of(request)
     settings = gateway.settings
     gone = evicted()
+    origin = origin_of(request, wanted)
     return await gateway.queue.run(
         gateway.queue.tasks.put(
             data,
             request_id=request_id_of(request),
             tags=dict(tags),
-            meta=_meta(request, path),
+            meta={
+                "path": path,
+                "user": origin.user,
+                "content_type": request.headers.get("content-type", ""),
+            },
             priority=priority,
             reply=reply,
             max_length=settings.queue_max_length,
@@ -109,6 +126,8 @@ async def _store(
             sink_evict=settings.queue_sink_auto_evict,
             evict=Eviction(gone.data, gone.tags) if settings.queue_source_auto_evict else None,
             once=once,
+            origin=origin,
+            kin=kin_of(request, data, path, wanted),
         )
     )
 
@@ -132,7 +151,14 @@ async def refuse_known_id(request: Request) -> None:
         )
 
 
-async def call_task(request: Request, data: bytes, *, path: str, once: Once | None = None) -> Response:
+async def call_task(
+    request: Request,
+    data: bytes,
+    *,
+    path: str,
+    once: Once | None = None,
+    wanted: Txt2ImgRequest | None = None,
+) -> Response:
     """Store a task, wait for its result and answer with it: what a synchronous call does.
 
     The status is the result's tag ``lastCode`` (absent: 200). When the client hangs up its task is cancelled,
@@ -140,8 +166,8 @@ async def call_task(request: Request, data: bytes, *, path: str, once: Once | No
     repetition waits for the first call's result and answers with it.
 
     Raises:
-        QueueFullError, SinkFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError:
-            nothing was stored.
+        QueueFullError, SinkFullError, TooLargeError, UserFullError, TooFastError, StreamEndedError,
+            KeyReusedError, RequestIdTakenError: nothing was stored.
         ApiError: 408 after the configured time, 409 (see `refuse_known_id`, or no result to give for the
             key), 410 when the task was deleted.
     """
@@ -152,12 +178,21 @@ async def call_task(request: Request, data: bytes, *, path: str, once: Once | No
     try:
         async with watch_hang_up(request) as hang_up:
             timeout = gateway.settings.sync_timeout_s or None
-            reply = await asyncio.wait_for(hang_up.race(_put_and_wait(request, data, path, once)), timeout)
+            reply = await asyncio.wait_for(
+                hang_up.race(_put_and_wait(request, data, wanted, path, once)), timeout
+            )
         if reply is None:
             answered = answered or not gateway.settings.cancel_on_disconnect
             return Response(status_code=CANCELLED_STATUS)  # nobody reads it; metrics count it
         answered = True
-    except (QueueFullError, SinkFullError, TooLargeError, StreamEndedError):
+    except (
+        QueueFullError,
+        SinkFullError,
+        TooLargeError,
+        UserFullError,
+        TooFastError,
+        StreamEndedError,
+    ):
         answered = True  # there is no task to cancel
         raise
     except asyncio.TimeoutError:
@@ -177,11 +212,15 @@ async def call_task(request: Request, data: bytes, *, path: str, once: Once | No
     )
 
 
-async def _put_and_wait(request: Request, data: bytes, path: str, once: Once | None) -> Entry:
+async def _put_and_wait(
+    request: Request, data: bytes, wanted: Txt2ImgRequest | None, path: str, once: Once | None
+) -> Entry:
     gateway = gateway_of(request)
     request_id = request_id_of(request)
     with gateway.hub.on_task(request_id) as events:
-        placed = await _store(request, data, path=path, tags={}, priority=0, reply=Reply.DIRECT, once=once)
+        placed = await _store(
+            request, data, wanted, path=path, tags={}, priority=0, reply=Reply.DIRECT, once=once
+        )
         if not placed.repeated:
             return await _wait(gateway, request_id, events)
     if placed.reply is not Reply.DIRECT:
@@ -232,12 +271,3 @@ async def _look(gateway: Gateway, request_id: str) -> Entry | None:
     if reply is None:
         raise TaskGoneError()
     return reply
-
-
-def _meta(request: Request, path: str) -> dict[str, str]:
-    """What travels beside the body: where it was sent, by whom, and as what."""
-    return {
-        "path": path,
-        "user": user_of(request) or request.headers.get(UID_HEADER, ""),
-        "content_type": request.headers.get("content-type", ""),
-    }

@@ -39,9 +39,9 @@ class Library:
         self._models: dict[str, ModelFile] = {}
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
-    def names(self) -> tuple[str, ...]:
-        """All names, sorted."""
-        return tuple(self._scan(force=True))
+    def names(self, *, fresh: bool = True) -> tuple[str, ...]:
+        """All names, sorted. Not `fresh`: without what was changed inside a folder since the last look."""
+        return tuple(self._scan(force=fresh))
 
     def models(self) -> tuple[ModelFile, ...]:
         """All checkpoints, sorted by name."""

@@ -14,8 +14,10 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
     …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms), errors (JSON list),
                                     size (bytes), idem (name of its idempotency key's hash)
                                     input only: state, dlv, token, worker, reply, progress,
-                                    cancel_tags, cancel_data, reaping, requeued
+                                    cancel_tags, cancel_data, reaping, requeued, passed (times bypassed)
                                     rear only: dlv, put_at (ms)
+                                    both: user, kin (what it has in common with others, a name a line;
+                                    the first says with what it can be rendered in one batch)
     …:<q>:groups            zset    consumer group -> ms at which somebody of it was last here
     …:<q>:watchers          zset    "<gid> <uid>" -> ms at which the watcher counts as gone, or is forgotten
     …:<q>:g:<gid>:todo      zset    index -> order; not yet delivered to this group
@@ -28,6 +30,18 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
 Input queue only::
 
     …:in:waiting            zset    index -> order (priority, then index); ZRANK is the position
+    …:in:lane:<prio>:<user> zset    index -> index; one user's waiting tasks of one priority
+    …:in:levels             zset    priority -> -priority; those at which a task may be served
+    …:in:level:<prio>       zset    place -> virtual time of its turn; the lanes that may be served. A place
+                                    is the index of the lane's first task, 16 digits, and its user
+    …:in:seated:<prio>      zset    place -> bypasses of the level before it, its own taken off
+    …:in:kin:<prio>:<name>  zset    place -> virtual time; the lanes whose first task has this name in kin
+    …:in:past:<prio>        zset    user -> virtual time before which a lane that comes back is not served
+    …:in:clock:<prio>       hash    now (virtual time), weight (shares that wait), bypasses
+    …:in:shares             hash    user -> share in thousandths; only those that are not 1
+    …:in:user:<user>        hash    waiting, working (leased), parked (has no places until a task of it ends),
+                                    p:<prio> for each lane; absent when there is nothing
+    …:in:puts:<user>        zset    index -> ms; tasks of the last minute, where their number is limited
     …:in:leases             zset    index -> ms at which the lease ends; reserved and running tasks
     …:in:started            zset    index -> ms at which the running delivery started
     …:in:token              string  last lease token given out

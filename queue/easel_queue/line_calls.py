@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
-from easel_queue.call import Call, Raw, mapping, text, to_json
+from easel_queue.call import Arg, Call, Raw, mapping, text, to_json
 from easel_queue.errors import TooFastError, raise_for
 from easel_queue.keys import INPUT, PRIORITY_MAX, PRIORITY_MIN, SINK, Keys
 from easel_queue.model import NO_KIN, NOBODY, Eviction, Kin, Once, Origin, Placed, Reply, Task
@@ -170,7 +170,7 @@ class LineCalls:
         """
         keys = self.keys
         names = (keys.waiting, keys.leases, keys.token, keys.bell, keys.of(SINK, "entries"))
-        args = (
+        args: tuple[Arg, ...] = (
             worker,
             lease_ms,
             how.get("sink_max_length", 0),

@@ -41,7 +41,7 @@ def test_the_scripts_keep_the_promises_at_length(redis_url: str) -> None:
         ("reap_tasks", ">= max_delivery", "> max_delivery"),
         ("reserve_task", "key('in', 'levels'), 0, 0", "key('in', 'levels'), -1, -1"),
         ("reserve_task", "+ SHARE / share_of(user)", "+ 0"),
-        ("reserve_task", "working < max_working", "working <= max_working"),
+        ("finish_task", "'HDEL', person(user), 'parked') == 1", "false"),
         ("put_task", "tonumber(head) < tonumber(member)", "tonumber(head) > 0"),
         ("finish_task", "'working', -1)", "'working', 0)"),
         ("release_task", "'dlv', -1", "'dlv', 0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from easel_contract.results import Outcome
@@ -83,6 +83,13 @@ class GateHandler(Handler[bytes, bytes]):
 
     def publish(self, task: Task, output: bytes) -> Outcome:
         return Outcome(output)
+
+
+class WarmGateHandler(GateHandler):
+    """A gate with a model at hand."""
+
+    def at_hand(self) -> Sequence[str]:
+        return ("checkpoint:warm",)
 
 
 class BrokenSetupHandler(GateHandler):

@@ -57,6 +57,9 @@ class Prefetcher(Duty):
                     sink_max_length=self._settings.sink_max_length,
                     sink_max_bytes=self._settings.sink_max_bytes,
                     sink_evict=self._settings.queue_sink_auto_evict,
+                    user_max_working=self._settings.user_max_working,
+                    models=self._registry.at_hand(),
+                    bypass=self._settings.affinity_bypass,
                 )
             )
             if task is None:

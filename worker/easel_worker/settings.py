@@ -38,6 +38,21 @@ class WorkerSettings(CommonSettings):
         le=16,
         description="Tasks reserved ahead of the running one; 0 leaves them to other workers.",
     )
+    ordered: bool = Field(
+        False,
+        description="Each user's tasks run one at a time, in order; the same as a maximum of 1 running.",
+    )
+    user_max_running: int = Field(
+        0,
+        ge=0,
+        description="Tasks of one user that workers may have at a time, prefetched ones too; 0 is no limit.",
+    )
+    affinity_bypass: int = Field(
+        8,
+        ge=0,
+        le=1000,
+        description="How often a task may be passed over by others whose model is loaded; 0 is never.",
+    )
     heartbeat_s: float = Field(
         5.0, gt=0, le=60, description="Seconds between heartbeats; a worker that misses three counts as gone."
     )
@@ -82,6 +97,11 @@ class WorkerSettings(CommonSettings):
         if not _WORKER_ID.match(value):
             raise ValueError("use 1 to 100 letters, digits, '_', '.', ':' or '-'")
         return value
+
+    @property
+    def user_max_working(self) -> int:
+        """Tasks of one user that may be leased at a time; 0 is no limit."""
+        return 1 if self.ordered else self.user_max_running
 
     @property
     def lease_ms(self) -> int:

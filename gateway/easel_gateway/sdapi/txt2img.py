@@ -43,8 +43,8 @@ async def txt2img(request: Request) -> Response:
     wanted = parse_txt2img(body, gateway.settings.limits())
     if not wants_queue(request):
         once = await once_of(request, body, path=PATH, field=wanted.force_task_id)
-        return await call_task(request, body, path=PATH, once=once)
+        return await call_task(request, body, path=PATH, once=once, wanted=wanted)
     query = Query.parse(request.url.query.encode())
     once = await once_of(request, body, path=PATH, tags=query.tags, field=wanted.force_task_id)
-    placed = await put_task(request, body, path=PATH, query=query, once=once)
+    placed = await put_task(request, body, path=PATH, query=query, once=once, wanted=wanted)
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})

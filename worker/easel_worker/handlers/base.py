@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -86,6 +86,10 @@ class Handler(ABC, Generic[P, O]):
 
     def free_memory(self) -> None:
         """Called on the torch thread after a `Failure` with `out_of_memory`, when its traceback is gone."""
+
+    def at_hand(self) -> Sequence[str]:
+        """The needs (see `easel_contract.needs`) met by what is loaded, best first. Any thread may ask."""
+        return ()
 
     def describe(self) -> Mapping[str, object]:
         """Facts for the heartbeat, such as the loaded checkpoint. Called from any thread."""

@@ -55,17 +55,18 @@ def make_plan(request: Txt2ImgRequest, library: Library, settings: WorkerSetting
     )
 
 
-def default_name(library: Library, setting: str) -> str:
+def default_name(library: Library, setting: str, *, fresh: bool = True) -> str:
     """The checkpoint of requests that name none: the operator's choice, else the first by name.
 
-    The starter model comes last: it stands in only until somebody brings a real one.
+    The starter model comes last: it stands in only until somebody brings a real one. `fresh` as in
+    `Library.names`.
 
     Raises:
         ContractError: the model directory is empty.
     """
     if setting:
         return setting
-    names = library.names()
+    names = library.names(fresh=fresh)
     if not names:
         raise ContractError("no checkpoint in models/Stable-diffusion", field="sd_model_checkpoint")
     return min(names, key=lambda name: (name == starter.NAME, name))

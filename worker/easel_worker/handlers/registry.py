@@ -41,6 +41,10 @@ class Registry:
     def paths(self) -> tuple[str, ...]:
         return tuple(sorted(self._by_path))
 
+    def at_hand(self) -> tuple[str, ...]:
+        """The needs (see `easel_contract.needs`) that are met without loading anything, best first."""
+        return tuple(need for handler in self._handlers for need in handler.at_hand())
+
     def find(self, task: Task) -> Handler[Any, Any]:
         """The handler of the task's path.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
+from easel_contract.needs import checkpoint_need
 from easel_contract.requests import parse_txt2img
 from easel_contract.results import Outcome
 from easel_queue import Task
@@ -107,6 +108,14 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self._cache.shrink_to_newest()
         free_memory(self._device)
 
+    def at_hand(self) -> Sequence[str]:
+        loaded = self._cache.names()[::-1]
+        try:
+            default = default_name(self._library, self.settings.default_checkpoint, fresh=False)
+        except ContractError:
+            default = None
+        return [need for name in loaded for need in _needs_met(name, default)]
+
     def describe(self) -> Mapping[str, object]:
         loaded = self._cache.names()
         return {
@@ -122,6 +131,12 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self.stats.model_loads.inc()
         log.info("checkpoint %s: loaded in %.1f s on %s", model.name, time.monotonic() - began, self._device)
         return checkpoint
+
+
+def _needs_met(name: str, default: str | None) -> Iterator[str]:
+    yield checkpoint_need(name)
+    if name == default:
+        yield checkpoint_need(None)
 
 
 def _job(plan: Plan, seeds: tuple[int, ...]) -> Txt2ImgJob:

@@ -1,0 +1,64 @@
+"""Whose a task is, how much of that user's the queue takes, and what the task has in common with others."""
+
+from __future__ import annotations
+
+import hashlib
+
+from starlette.requests import Request
+
+from easel_contract.checkpoints import Library
+from easel_contract.errors import ContractError
+from easel_contract.needs import checkpoint_need, needs_of
+from easel_contract.requests import Txt2ImgRequest, parse_txt2img
+from easel_gateway.eas.target import UID_HEADER
+from easel_gateway.gateway import gateway_of, user_of
+from easel_queue import Kin, Origin
+
+TXT2IMG = ("sdapi/v1/txt2img", "")
+"""Paths that are rendered as txt2img; the bare service address is one."""
+
+MAX_USER_CHARS = 200
+"""A longer name is replaced by its digest: names are parts of Redis keys."""
+
+MAX_READ_BYTES = 64 * 1024
+"""Bodies of the EAS addresses are read for what they need up to this size; a larger one holds an image."""
+
+_NAMES_SOMETHING = (b"sd_model_checkpoint", b"<lora:", b"<lyco:", b"<hypernet:")
+
+
+def origin_of(request: Request, wanted: Txt2ImgRequest | None = None) -> Origin:
+    """The user: the token's name, else the request's ``uid`` (in `alwayson_scripts`, or the SDKs' header)."""
+    settings = gateway_of(request).settings
+    uid = wanted.options.uid if wanted else None
+    user = user_of(request) or uid or request.headers.get(UID_HEADER, "")
+    if len(user) > MAX_USER_CHARS:
+        user = hashlib.sha256(user.encode()).hexdigest()
+    return Origin(
+        user,
+        share=settings.user_shares.get(user, 1.0),
+        max_waiting=settings.user_max_waiting,
+        per_minute=settings.user_tasks_per_minute,
+    )
+
+
+def kin_of(request: Request, data: bytes, path: str, wanted: Txt2ImgRequest | None = None) -> Kin:
+    """What the task needs. An EAS put may be any bytes: what cannot be read has no known needs."""
+    gateway = gateway_of(request)
+    if wanted is None:
+        if path.strip("/") not in TXT2IMG:
+            return Kin()
+        if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
+            return Kin(models=(checkpoint_need(None),))
+        try:
+            wanted = parse_txt2img(data, gateway.settings.limits())
+        except ContractError:
+            return Kin()
+    needs = needs_of(wanted, lambda name: _canonical(gateway.library, name))
+    return Kin(needs.batch, needs.models)
+
+
+def _canonical(library: Library, name: str) -> str:
+    try:
+        return library.resolve(name).name
+    except ContractError:
+        return name  # the worker will say so, or it has come by then

@@ -1,0 +1,49 @@
+"""What a request needs, said so that equal needs are equal text: the queue only compares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from easel_contract.requests import Txt2ImgRequest
+
+_NETWORK = re.compile(r"<(lora|lyco|hypernet):([^:>]+)", re.IGNORECASE)
+
+_OWN = {
+    *("prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength"),
+    *("force_task_id", "send_images", "save_images", "do_not_save_samples", "do_not_save_grid", "comments"),
+    "alwayson_scripts",
+}
+"""What requests that are rendered together may have each for itself."""
+
+_OWN_OPTIONS = {"save_dir", "id_task", "uid", "presigned_url"}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What `needs_of` finds."""
+
+    models: tuple[str, ...]
+    """The checkpoint with the networks of the prompt, then the checkpoint alone."""
+    batch: str
+    """Equal for requests that differ only in what each image of a batch may have for itself: prompt, seed."""
+
+
+def checkpoint_need(name: str | None) -> str:
+    """The need of one checkpoint by its own name; None is the service's default one."""
+    return f"checkpoint:{name or ''}"
+
+
+def needs_of(request: Txt2ImgRequest, canonical: Callable[[str], str]) -> Needs:
+    """The needs of a request. `canonical` turns a client's spelling of a checkpoint into its name."""
+    asked = request.checkpoint
+    checkpoint = checkpoint_need(canonical(asked) if asked else None)
+    networks = sorted({f"{kind.lower()}:{name.strip()}" for kind, name in _NETWORK.findall(request.prompt)})
+    models = (f"{checkpoint} {' '.join(networks)}", checkpoint) if networks else (checkpoint,)
+    shared = request.model_dump(exclude=_OWN, exclude_defaults=True)
+    options = request.options.model_dump(exclude=_OWN_OPTIONS, exclude_defaults=True)
+    text = json.dumps([models[0], shared, options], sort_keys=True, separators=(",", ":"))
+    return Needs(models, hashlib.sha256(text.encode()).hexdigest()[:24])
