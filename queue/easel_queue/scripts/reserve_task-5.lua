@@ -16,6 +16,7 @@
 -- @include room
 -- @include turn
 local lease_ms, limit, max_working, bypass = tonumber(ARGV[4]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local at_hand = { unpack(ARGV, 11) }
 local tasks, batch, batch_priority = {}, nil, nil
 
 -- The next lane of a user who may have one more task in work.
@@ -25,10 +26,10 @@ local function next_lane()
     if not priority or (batch and priority ~= batch_priority) then
       return nil
     end
-    local name, out_of_turn = choose(priority, batch and { batch } or { unpack(ARGV, 11) }, bypass, batch)
-    local user = name and string.sub(name, 17)
-    if not name or max_working == 0 or tonumber(redis.call('HGET', person(user), 'working') or 0) < max_working then
-      return priority, name, out_of_turn
+    local place, at, out_of_turn = choose(priority, batch and { batch } or at_hand, bypass, batch)
+    local user = place and string.sub(place, 17)
+    if not place or max_working == 0 or tonumber(redis.call('HGET', person(user), 'working') or 0) < max_working then
+      return priority, place, at, out_of_turn
     end
     park(user) -- the limit was lowered
   end
@@ -37,11 +38,11 @@ end
 local evict = ARGV[7] == '1' and redis.call('ZCARD', KEYS[1]) > 0
 if has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
   while #tasks < limit do
-    local priority, name, out_of_turn = next_lane()
-    if not name then
+    local priority, place, at, out_of_turn = next_lane()
+    if not place then
       break
     end
-    local member = serve(priority, name, out_of_turn, max_working)
+    local member = serve(priority, place, at, out_of_turn, max_working)
     local token = lease(member, 'reserved', ARGV[3], lease_ms)
     tasks[#tasks + 1] = describe(member, token, now + lease_ms)
     if not batch and limit > 1 then

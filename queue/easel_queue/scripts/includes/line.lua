@@ -42,49 +42,57 @@ local function place_name(head, user)
   return string.format('%016.0f', head) .. user
 end
 
-local function each_kin(head)
-  return string.gmatch(redis.call('HGET', key('in', 'e:' .. head), 'kin') or '', '[^\n]+')
-end
-
--- Let a lane be served at the virtual time `at`. It is also listed under what its first task has in common with others.
-local function seat(priority, user, at)
-  local head = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
+-- Enter a lane, by its first task, in the sets of its priority. `bypasses` is what the clock has counted so far.
+local function list(priority, head, user, at, bypasses)
   local name = place_name(head, user)
-  local passed = redis.call('HGET', key('in', 'e:' .. head), 'passed')
-  local bypasses = redis.call('HGET', at_level('clock', priority), 'bypasses')
+  local f = redis.call('HMGET', key('in', 'e:' .. head), 'passed', 'kin')
   redis.call('ZADD', at_level('level', priority), at, name)
-  redis.call('ZADD', at_level('seated', priority), tonumber(bypasses or 0) - tonumber(passed or 0), name)
-  for kin in each_kin(head) do
+  redis.call('ZADD', at_level('seated', priority), tonumber(bypasses or 0) - tonumber(f[1] or 0), name)
+  for kin in string.gmatch(f[2] or '', '[^\n]+') do
     redis.call('ZADD', at_level('kin', priority .. ':' .. kin), at, name)
   end
-  redis.call('HINCRBY', at_level('clock', priority), 'weight', share_of(user))
-  redis.call('ZADD', key('in', 'levels'), -priority, priority)
+end
+
+local function unlist(priority, head, user)
+  local name = place_name(head, user)
+  redis.call('ZREM', at_level('level', priority), name)
+  redis.call('ZREM', at_level('seated', priority), name)
+  for kin in string.gmatch(redis.call('HGET', key('in', 'e:' .. head), 'kin') or '', '[^\n]+') do
+    redis.call('ZREM', at_level('kin', priority .. ':' .. kin), name)
+  end
+end
+
+-- A lane's share is, or is no longer, one of those that wait at this priority.
+local function weigh(priority, share)
+  if redis.call('HINCRBY', at_level('clock', priority), 'weight', share) > 0 then
+    redis.call('ZADD', key('in', 'levels'), -priority, priority)
+  else
+    redis.call('ZREM', key('in', 'levels'), priority)
+  end
+end
+
+-- Let a lane be served at the virtual time `at`.
+local function seat(priority, user, at)
+  local head = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
+  list(priority, head, user, at, redis.call('HGET', at_level('clock', priority), 'bypasses'))
+  weigh(priority, share_of(user))
 end
 
 -- Take a lane's place away. How often its first task was bypassed so far stays with that task.
 -- Returns the virtual time of its turn, or nil if it had no place.
 local function unseat(priority, user)
   local head = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
-  local level = at_level('level', priority)
-  local name = head and place_name(head, user)
-  local at = name and redis.call('ZSCORE', level, name)
+  local at = head and redis.call('ZSCORE', at_level('level', priority), place_name(head, user))
   if not at then
     return nil
   end
-  redis.call('ZREM', level, name)
   local passed = tonumber(redis.call('HGET', at_level('clock', priority), 'bypasses') or 0)
-    - tonumber(redis.call('ZSCORE', at_level('seated', priority), name))
+    - tonumber(redis.call('ZSCORE', at_level('seated', priority), place_name(head, user)))
   if passed > 0 then
     redis.call('HSET', key('in', 'e:' .. head), 'passed', passed)
   end
-  redis.call('ZREM', at_level('seated', priority), name)
-  for kin in each_kin(head) do
-    redis.call('ZREM', at_level('kin', priority .. ':' .. kin), name)
-  end
-  redis.call('HINCRBY', at_level('clock', priority), 'weight', -share_of(user))
-  if redis.call('EXISTS', level) == 0 then
-    redis.call('ZREM', key('in', 'levels'), priority)
-  end
+  unlist(priority, head, user)
+  weigh(priority, -share_of(user))
   return tonumber(at)
 end
 
@@ -123,12 +131,16 @@ local function park(user)
   redis.call('HSET', person(user), 'parked', 1)
 end
 
--- Forget a user of whom nothing is left here.
-local function forget_user(user)
-  local f = redis.call('HMGET', person(user), 'waiting', 'working')
-  if tonumber(f[1] or 0) == 0 and tonumber(f[2] or 0) == 0 then
-    redis.call('DEL', person(user))
+-- Count a user's tasks that wait or are in work. Nothing is left of a user who has none.
+local function count(user, what, change)
+  local number = redis.call('HINCRBY', person(user), what, change)
+  if number == 0 then
+    local other = redis.call('HGET', person(user), what == 'waiting' and 'working' or 'waiting')
+    if tonumber(other or 0) == 0 then
+      redis.call('DEL', person(user))
+    end
   end
+  return number
 end
 
 -- A task begins to wait, at its old place if it was here before.
@@ -149,40 +161,31 @@ local function enter_line(member, priority, user)
   end
 end
 
--- A task goes from its user's lane. Returns true if others are left in it.
-local function step_out(member, priority, user)
-  local lane = lane_of(priority, user)
-  redis.call('ZREM', key('in', 'waiting'), member)
-  redis.call('ZREM', lane, member)
-  redis.call('HINCRBY', person(user), 'waiting', -1)
-  if redis.call('EXISTS', lane) == 1 then
-    return true
-  end
-  redis.call('HDEL', person(user), 'p:' .. priority)
-  return false
-end
-
 -- A waiting task leaves without having been served.
 local function leave_line(member, priority, user)
-  local first = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1] == member
+  local lane = lane_of(priority, user)
+  local first = redis.call('ZRANGE', lane, 0, 0)[1] == member
   local at = first and unseat(priority, user)
-  local more = step_out(member, priority, user)
-  if at and more then
-    seat(priority, user, at)
+  redis.call('ZREM', key('in', 'waiting'), member)
+  redis.call('ZREM', lane, member)
+  if redis.call('EXISTS', lane) == 0 then
+    redis.call('HDEL', person(user), 'p:' .. priority)
+    if at then
+      remember_turn(priority, user, at)
+    end
   elseif at then
-    remember_turn(priority, user, at)
+    seat(priority, user, at)
   end
-  forget_user(user)
+  count(user, 'waiting', -1)
 end
 
 -- A task of this user is no longer in work, which may let waiting ones back into line.
 local function end_work(user)
-  redis.call('HINCRBY', person(user), 'working', -1)
   if redis.call('HDEL', person(user), 'parked') == 1 then
     for _, priority in ipairs(priorities_of(user)) do
       seat(priority, user, turn_of(priority, user))
       ring()
     end
   end
-  forget_user(user)
+  count(user, 'working', -1)
 end

@@ -1,55 +1,77 @@
 -- Serving the line. Needs base, entry and line.
 
--- The lane whose turn it is at this priority, or one whose first task is kin to the worker and that may go before it.
--- That is one listed under the first of `kin` that has any. It may go before others only while none of these has
--- been bypassed `bypass` times, and while its own turn is no more than `bypass` tasks away: else the users whose
--- models are loaded would get more than their share.
--- Returns the lane's name, and whether it bypasses another. With `only`, nil when no kin may be served.
+-- Whether a lane whose turn is at `at` may go before the front one, so that a model is not changed or a batch filled.
+-- It may while no task that has a place was bypassed `bypass` times, and while it is no more than so many tasks ahead
+-- of its turn: else the users whose models are loaded would get more than their share.
+local function may_bypass(priority, at, front_at, bypass)
+  if bypass == 0 or tonumber(at) > tonumber(front_at) + bypass then
+    return false
+  end
+  local most_passed = redis.call('ZRANGE', at_level('seated', priority), 0, 0, 'WITHSCORES')[2]
+  return tonumber(redis.call('HGET', at_level('clock', priority), 'bypasses') or 0) - tonumber(most_passed) < bypass
+end
+
+-- The lane to serve at this priority: of those whose first task has the first of the names in `kin` that any has, the
+-- one whose turn is next; when there is none, or it may not go first, the one whose turn it is. That one only if it
+-- has such a name, with `only`.
+-- Returns its place, the virtual time of its turn, and whether it bypasses another; nil with `only`.
 local function choose(priority, kin, bypass, only)
-  local level = at_level('level', priority)
-  local front = redis.call('ZRANGE', level, 0, 0, 'WITHSCORES')
-  local oldest = redis.call('ZRANGE', at_level('seated', priority), 0, 0, 'WITHSCORES')
-  local bypasses = tonumber(redis.call('HGET', at_level('clock', priority), 'bypasses') or 0)
-  local patient = bypasses - tonumber(oldest[2] or 0) < bypass
+  local front = redis.call('ZRANGE', at_level('level', priority), 0, 0, 'WITHSCORES')
   for _, name in ipairs(kin) do
     local first = redis.call('ZRANGE', at_level('kin', priority .. ':' .. name), 0, 0, 'WITHSCORES')
-    if first[1] and first[1] == front[1] then
-      return first[1], false
-    end
-    if first[1] and patient and tonumber(first[2]) <= tonumber(front[2]) + bypass then
-      return first[1], true
+    local in_turn = first[1] and first[1] == front[1]
+    if in_turn or (first[1] and may_bypass(priority, first[2], front[2], bypass)) then
+      return first[1], first[2], not in_turn
     end
   end
-  return not only and front[1] or nil, false
+  if only then
+    return nil
+  end
+  return front[1], front[2], false
+end
+
+-- The virtual time after a task was served. It stays within one task of the lane that is next: who comes now is not
+-- served later than that.
+local function tick(priority, clock_at, weight, next_at)
+  local front = redis.call('ZRANGE', at_level('level', priority), 0, 0, 'WITHSCORES')[2]
+  if not front then
+    return math.max(clock_at, next_at)
+  end
+  return math.max(clock_at, math.min(clock_at + SHARE / weight, tonumber(front) + 1))
 end
 
 -- Take the first task of a lane, and park its user when `max_working` (0: no limit) are in work now.
-local function serve(priority, name, out_of_turn, max_working)
-  local clock, member, user = at_level('clock', priority), whole(tonumber(string.sub(name, 1, 16))), string.sub(name, 17)
-  local f = redis.call('HMGET', clock, 'now', 'weight')
-  local now_at, weight = tonumber(f[1] or 0), tonumber(f[2])
-  local next_at = unseat(priority, user) + SHARE / share_of(user)
-  local more = step_out(member, priority, user)
-  local working = redis.call('HINCRBY', person(user), 'working', 1)
-  if more and (max_working == 0 or working < max_working) then
-    seat(priority, user, next_at)
+-- Returns the task.
+local function serve(priority, place, at, out_of_turn, max_working)
+  local member, user = whole(tonumber(string.sub(place, 1, 16))), string.sub(place, 17)
+  local clock, lane = at_level('clock', priority), lane_of(priority, user)
+  local f = redis.call('HMGET', clock, 'now', 'weight', 'bypasses')
+  local bypasses = tonumber(f[3] or 0) + (out_of_turn and 1 or 0)
+  local share = share_of(user)
+  local next_at = tonumber(at) + SHARE / share
+
+  unlist(priority, member, user)
+  redis.call('ZREM', lane, member)
+  redis.call('ZREM', key('in', 'waiting'), member)
+  local working = count(user, 'working', 1)
+  count(user, 'waiting', -1)
+  local head = redis.call('ZRANGE', lane, 0, 0)[1]
+  local full = max_working > 0 and working >= max_working
+  if head and not full then
+    list(priority, head, user, next_at, bypasses)
   else
+    weigh(priority, -share)
     remember_turn(priority, user, next_at)
-    if max_working > 0 and working >= max_working then
+    if not head then
+      redis.call('HDEL', person(user), 'p:' .. priority)
+    end
+    if full then
       park(user)
     end
   end
-  -- The clock stays within one task of the lane that is next: who comes now is not served later than that.
-  local front = redis.call('ZRANGE', at_level('level', priority), 0, 0, 'WITHSCORES')
-  if front[1] then
-    now_at = math.max(now_at, math.min(now_at + SHARE / weight, tonumber(front[2]) + 1))
-  else
-    now_at = math.max(now_at, next_at)
-  end
-  redis.call('HSET', clock, 'now', string.format('%.17g', now_at))
-  redis.call('ZREMRANGEBYSCORE', at_level('past', priority), '-inf', string.format('%.17g', now_at))
-  if out_of_turn then
-    redis.call('HINCRBY', clock, 'bypasses', 1)
-  end
+
+  local clock_at = string.format('%.17g', tick(priority, tonumber(f[1] or 0), tonumber(f[2]), next_at))
+  redis.call('HSET', clock, 'now', clock_at, 'bypasses', bypasses)
+  redis.call('ZREMRANGEBYSCORE', at_level('past', priority), '-inf', clock_at)
   return member
 end
