@@ -38,7 +38,7 @@ class Model:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     results: dict[int, str] = field(default_factory=dict)
-    dead: list[str] = field(default_factory=list)
+    dead: dict[str, Job] = field(default_factory=dict)
     undelivered: set[int] = field(default_factory=set)
     pending: dict[int, str] = field(default_factory=dict)
     failures: dict[int, int] = field(default_factory=dict)
@@ -62,8 +62,16 @@ class Model:
 
     def bury(self, job: Job) -> None:
         """Given up: a result that says so, and a dead letter."""
-        self.dead.append(job.rid)
+        self.dead[job.rid] = job
         self.end(job)
+
+    def revive(self, rid: str) -> Job:
+        """A dead letter is a task again, of which nothing was delivered, and new to the input's watchers."""
+        job = self.dead.pop(rid)
+        job.state, job.deliveries, job.holder, job.cancelling = State.WAITING, 0, 0, False
+        self.jobs[rid] = job
+        self.offered.discard(job.index)
+        return job
 
     def forget(self, index: int) -> None:
         """A result is gone from the sink."""
