@@ -1,7 +1,7 @@
 """The official Python SDK, unmodified, in processes of its own.
 
-It pins a protobuf that the gateway cannot use, and its licence (GPL-3.0) is not ours: so it lives in an environment of
-its own, is run and never imported or shipped. What runs there is in ``programs/``.
+It pins a protobuf that the gateway cannot use, and its licence (GPL-3.0) is not ours: so it lives in an
+environment of its own, and is run, never imported or shipped. What runs there is in ``programs/``.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Service:
             assert self.length(queue) == 0
 
     def answered(self, method: str, status: int = 0, route: str = ROUTE) -> int:
-        """HTTP requests that the gateway has answered so far, by its own count; of any status when it is 0."""
+        """HTTP requests that the gateway has answered so far, as it counts; of any status when that is 0."""
         total = 0
         for line in self.http.get("/metrics").text.splitlines():
             found = re.match(

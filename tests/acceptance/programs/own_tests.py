@@ -1,4 +1,4 @@
-"""The tests that ship inside the SDK, as they are: alphabetical, one pair of clients, nothing cleared between."""
+"""The tests that ship inside the SDK, as they are: alphabetical, with one pair of clients for all."""
 
 from __future__ import annotations
 

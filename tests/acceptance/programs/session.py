@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eas_prediction import QueueClient
+from eas_prediction.exception import PredictException
 
 Row = Callable[..., Any]
 _rows: dict[str, Row] = {}
@@ -33,6 +34,15 @@ def client(suffix: str = "", *, uid: str | None = None, gid: str = "eas", **init
 def length(queue: QueueClient) -> int:
     """Items in the queue, as its attributes say."""
     return int(queue.attributes()["stream.length"])
+
+
+def refusal(call: Callable[[], Any]) -> PredictException:
+    """The SDK's exception of a call that must fail."""
+    try:
+        call()
+    except PredictException as error:
+        return error
+    raise AssertionError("it was not refused")
 
 
 def tell(value: Any) -> None:
