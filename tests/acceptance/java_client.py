@@ -1,4 +1,4 @@
-"""The Java SDK's behaviour on the wire, again from its description: 200 or six tries, its uid on every call."""
+"""The Java SDK's behaviour on the wire, from its description: 200 or six tries, a uid on every call."""
 
 from __future__ import annotations
 

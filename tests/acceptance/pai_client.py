@@ -1,4 +1,4 @@
-"""pai-python-sdk's asynchronous predictor, again from its description: put, then poll the sink by request id."""
+"""pai-python-sdk's asynchronous predictor, from its description: put, then poll the sink by request id."""
 
 from __future__ import annotations
 

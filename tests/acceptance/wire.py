@@ -47,7 +47,7 @@ class WireSocket:
 
     def __init__(self, service: Service, path: str, query: dict[str, str], extra: dict[str, str]) -> None:
         host, port = service.address.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
+        self.socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
         self._writing = threading.Lock()
         self._buffer = b""
         key = base64.b64encode(os.urandom(16))
@@ -64,7 +64,7 @@ class WireSocket:
             f"GET {path}?{urlencode(query)} HTTP/1.1",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
         while b"\r\n\r\n" not in self._buffer:
             self._more()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -129,13 +129,13 @@ class WireSocket:
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[position % 4] for position, byte in enumerate(payload))
         with self._writing, contextlib.suppress(OSError):
-            self._socket.sendall(bytes([128 | opcode, 128 | len(payload)]) + mask + masked)
+            self.socket.sendall(bytes([128 | opcode, 128 | len(payload)]) + mask + masked)
 
     def abort(self) -> None:
         """End TCP without a word of WebSocket, as the Python SDK's close does. Wakes a reader."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
     def _take(self, count: int) -> bytes:
         while len(self._buffer) < count:
@@ -145,7 +145,7 @@ class WireSocket:
 
     def _more(self) -> None:
         try:
-            received = self._socket.recv(65536)
+            received = self.socket.recv(65536)
         except ConnectionError as error:
             raise EOFError from error
         if not received:
