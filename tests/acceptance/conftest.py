@@ -45,7 +45,7 @@ def storing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`easel up` without workers and with narrow limits, where tests may open any group."""
     environment = {
         "EASEL_SERVICE": "storing",
-        "EASEL_QUEUE_MAX_LENGTH": "3",
+        "EASEL_QUEUE_MAX_LENGTH": "5",
         "EASEL_SINK_MAX_PAYLOAD_BYTES": "8192",
     }
     with running(tmp_path_factory.mktemp("storing"), workers=0, token=TOKEN, **environment) as easel:

@@ -12,8 +12,6 @@ import time
 import uuid
 from typing import Any
 
-import httpx
-
 from .frames import Item, read_attributes, read_item, read_items
 from .service import REAR, TOKEN, WAIT_S, Service
 from .wire import PING, RefusedError, WireSocket
@@ -41,7 +39,7 @@ class GoQueue:
         self.uid = str(uuid.uuid4())
         self.gid = gid
         self._service = service
-        self._http = httpx.Client(base_url=service.url, timeout=WAIT_S)
+        self._http = service.http  # every header that matters is given with each call
         self._rear = REAR if rear else {}
         self._names: dict[str, str] = {}
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from .frames import Item, read_item, read_items
-from .service import TOKEN, WAIT_S, Service
+from .service import TOKEN, Service
 from .wire import CLOSE, PING, WireSocket
 
 TRIES = 6
@@ -21,7 +21,7 @@ class JavaQueue:
         self.path = f"/api/predict/{name}"
         self.requests = 0
         self._service = service
-        self._http = httpx.Client(base_url=service.url, timeout=WAIT_S)
+        self._http = service.http  # every header that matters is given with each call
         self._headers = {
             "Authorization": TOKEN,
             "X-EAS-QueueService-Redis-Uid": str(uuid.uuid4()),

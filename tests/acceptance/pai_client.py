@@ -6,8 +6,6 @@ import base64
 import time
 from dataclasses import dataclass
 
-import httpx
-
 from .service import TOKEN, WAIT_S, Service
 
 
@@ -45,18 +43,17 @@ class AsyncPredictor:
 
     def put(self, data: bytes) -> str:
         """The request id, without which the SDK raises an error."""
-        url = f"{self.service.url}{self.service.path()}{self.path}"
-        response = httpx.post(url, content=data, headers={"Authorization": TOKEN}, timeout=WAIT_S)
+        url = f"{self.service.path()}{self.path}"
+        response = self.service.http.post(url, content=data, headers={"Authorization": TOKEN})
         assert response.status_code // 100 == 2, response.text
         return response.headers["X-Eas-Queueservice-Request-Id"]
 
     def look(self, request_id: str) -> tuple[int, bytes] | None:
         """Status and content of the result, None while it is not there."""
-        response = httpx.get(
-            f"{self.service.url}{self.service.path()}/sink",
+        response = self.service.http.get(
+            self.service.path("sink"),
             params={"requestId": request_id, "_raw_": "false"},
             headers={"Authorization": TOKEN, "Accept": "*/*"},
-            timeout=WAIT_S,
         )
         if response.status_code == 204:
             return None

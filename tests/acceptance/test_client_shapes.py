@@ -8,7 +8,6 @@ import json
 import socket
 from typing import Any
 
-import httpx
 import pytest
 
 from .java_client import JavaQueue, read, stop
@@ -24,11 +23,11 @@ def test_an_authorization_header_is_all_that_a_put_needs(easel: Service, content
     if content_type:
         headers["Content-Type"] = content_type
     body = b'[{"prompt": "a=b&c"}]'
-    put = httpx.post(f"{easel.url}{easel.path()}/sdapi/v1/txt2img", content=body, headers=headers)
+    put = easel.http.post(f"{easel.path()}/sdapi/v1/txt2img", content=body, headers=headers)
     assert (put.status_code, put.text.isdigit()) == (200, True)
     assert put.json() == int(put.text), "newer samples read it as JSON"
     params = {"_timeout_": f"{WAIT_S:g}s", "requestId": put.headers["X-Eas-Queueservice-Request-Id"]}
-    (item,) = httpx.get(f"{easel.url}{easel.path('sink')}", params=params, headers=headers, timeout=60).json()
+    (item,) = easel.http.get(easel.path("sink"), params=params, headers=headers).json()
     (answer,) = json.loads(base64.b64decode(item["data"]))
     assert answer["input"] == {"prompt": "a=b&c"}
 
@@ -70,8 +69,7 @@ def test_tags_in_the_address_come_back_with_the_result_and_stay_out_of_the_servi
 
 def test_a_loop_of_long_polls_with_a_bare_number_of_seconds(easel: Service) -> None:
     """VideoX-Fun's client: `_timeout_=5`, again while the answer is 204."""
-    anonymous = httpx.Client(base_url=easel.url, headers={"Authorization": TOKEN}, timeout=WAIT_S)
-    put = anonymous.post(f"{easel.path()}/acceptance/turn", content=b"abc")
+    put = easel.http.post(f"{easel.path()}/acceptance/turn", content=b"abc")
     query: dict[str, Any] = {
         "_index_": 0,
         "_length_": 1,
@@ -80,13 +78,13 @@ def test_a_loop_of_long_polls_with_a_bare_number_of_seconds(easel: Service) -> N
         "_auto_delete_": "true",
         "requestId": put.headers["X-Eas-Queueservice-Request-Id"],
     }
-    while (response := anonymous.get(easel.path("sink"), params=query)).status_code == 204:
+    while (response := easel.http.get(easel.path("sink"), params=query)).status_code == 204:
         continue
     assert response.status_code == 200
     (item,) = response.json()
     assert base64.b64decode(item["data"]) == b"cba"
     query["_timeout_"] = 0
-    assert anonymous.get(easel.path("sink"), params=query).status_code == 204
+    assert easel.http.get(easel.path("sink"), params=query).status_code == 204
 
 
 # -- the Java SDK ----------------------------------------------------------------------------------------

@@ -243,6 +243,13 @@ def test_watch_with_window_filter_and_start(where: Where) -> None:
     second, third = where.indexes()[1:]
     with where.watch(colour="red") as watch:
         assert [data_of(watch) for _ in range(2)] == [b"a", b"c"]
+    with where.watch(_index_=str(second)) as watch:
+        assert [data_of(watch) for _ in range(2)] == [b"b", b"c"]
+    for newest in ("-1", "18446744073709551615"):
+        with where.watch(_index_=newest) as watch:
+            fresh = where.put("fresh")
+            assert read_item(watch.item()).index == fresh
+            where.ok("DELETE", {"_indexes_": str(fresh)})
     with where.watch(_index_only_="true", _window_="1") as watch:
         item = read_item(watch.item())
         assert (item.data, item.tags["colour"]) == (b"", "red")
