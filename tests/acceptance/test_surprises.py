@@ -36,8 +36,8 @@ def uid(name: str) -> dict[str, str]:
 
 def test_1_a_long_poll_is_answered_before_the_client_gives_up(sdk: Sdk, easel: Service) -> None:
     before = easel.answered("GET")
-    assert sdk.run(PROGRAM, "empty_long_poll") < 5
-    assert easel.answered("GET") - before == 1, "one request, no repetition"
+    assert sdk.run(PROGRAM, "empty_long_poll") > 1, "it did wait"
+    assert easel.answered("GET") - before == 1, "one request: a late answer would be asked for again"
 
 
 def test_1_who_hung_up_while_polling_takes_nothing(easel: Service) -> None:
