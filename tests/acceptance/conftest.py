@@ -42,7 +42,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def storing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`easel up` without workers and with narrow limits, where tests may open any group."""
+    """`easel up` without workers and with narrow limits. Here, too, only the group ``eas`` watches."""
     environment = {
         "EASEL_SERVICE": "storing",
         "EASEL_QUEUE_MAX_LENGTH": "5",
