@@ -20,6 +20,7 @@ from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
 from easel_gateway.edge.auth import AuthMiddleware
+from easel_gateway.edge.bare_address import BareAddressMiddleware
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.cross_site import CrossSiteMiddleware
 from easel_gateway.edge.measure import MeasureMiddleware
@@ -60,6 +61,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             Middleware(RequestIdMiddleware),
             Middleware(MeasureMiddleware, metrics=metrics),
             Middleware(ErrorBoundary),
+            Middleware(BareAddressMiddleware, service=settings.service),
             Middleware(CrossSiteMiddleware),
             Middleware(AuthMiddleware, tokens=settings.named_tokens(), public_paths=settings.public_paths),
             Middleware(SyncAddressMiddleware, service=settings.service),

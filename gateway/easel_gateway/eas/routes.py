@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +30,8 @@ from easel_gateway.gateway import gateway_of, request_id_of
 from easel_gateway.idempotency import once_of
 from easel_gateway.submit import priority_of, put_task
 from easel_queue import TRUNCATE_BATCH
+
+_log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["EAS queue"])
 
@@ -89,7 +92,13 @@ async def remove_items(request: Request, rest: str) -> Response:
 async def _perform(request: Request) -> Response:
     target = target_of(request)
     query = Query.parse(request.url.query.encode())
-    return await _OPERATIONS[select_operation(request.method, query)](request, target, query)
+    operation = select_operation(request.method, query)
+    try:
+        return await _OPERATIONS[operation](request, target, query)
+    except Exception as error:
+        if operation in _UNSEEN:
+            _log.warning("%s of queue %r was refused: %s", operation, target.name, error)
+        raise
 
 
 @router.websocket(ADDRESS)
@@ -267,3 +276,6 @@ _OPERATIONS: dict[str, Operation] = {
     "negative_commit": _negative_commit,
     "end_of_stream": _end_of_stream,
 }
+
+_UNSEEN = {"truncate", "end_of_stream"}
+"""The Java SDK never tells its user that one of these failed, so the log does."""
