@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from easel_contract.results import CANCELLED_STATUS, code_of
+from easel_gateway.bodies import whole
 from easel_gateway.cancelling import abandon_task
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER, UID_HEADER
@@ -30,6 +31,7 @@ from easel_queue import (
     TaskEvents,
     TooLargeError,
 )
+from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -94,9 +96,10 @@ async def _store(
     gateway = gateway_of(request)
     settings = gateway.settings
     gone = evicted()
-    return await gateway.queue.run(
-        gateway.queue.tasks.put(
-            data,
+    return await gateway.claims.run(
+        data,
+        lambda body: gateway.queue.tasks.put(
+            body,
             request_id=request_id_of(request),
             tags=dict(tags),
             meta=_meta(request, path),
@@ -109,7 +112,7 @@ async def _store(
             sink_evict=settings.queue_sink_auto_evict,
             evict=Eviction(gone.data, gone.tags) if settings.queue_source_auto_evict else None,
             once=once,
-        )
+        ),
     )
 
 
@@ -210,9 +213,9 @@ async def _wait(gateway: Gateway, request_id: str, events: TaskEvents) -> Entry:
             continue
         try:
             reply = await _look(gateway, request_id)
-        except QueueUnavailableError:
-            # The task is stored and outlives a restart of Redis, so the caller may as well wait for it.
-            _log.warning("task %s: Redis is away, its caller waits", request_id)
+        except (QueueUnavailableError, StoreError) as error:
+            # The task is stored and outlives a restart of either, so the caller may as well wait for it.
+            _log.warning("task %s: its caller waits: %s", request_id, error)
             continue
         if reply is not None:
             return reply
@@ -221,16 +224,27 @@ async def _wait(gateway: Gateway, request_id: str, events: TaskEvents) -> Entry:
 async def _look(gateway: Gateway, request_id: str) -> Entry | None:
     """The reply if it is there; None while the task lives. Raises TaskGoneError when neither is so."""
     tasks = gateway.queue.tasks
-    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    reply = await _take(gateway, request_id)
     if reply is not None:
         return reply
     status = await gateway.queue.run(tasks.status(request_id))
     if status is not None and not status.state.ended:
         return None
     # It may have ended between the two reads; then its reply is there now.
-    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    reply = await _take(gateway, request_id)
     if reply is None:
         raise TaskGoneError()
+    return reply
+
+
+async def _take(gateway: Gateway, request_id: str) -> Entry | None:
+    """The reply with its body, if it is there. A large body is fetched before the reply is gone."""
+    take = gateway.queue.tasks.take_reply
+    reply = await gateway.queue.run(take(request_id))
+    if reply is None or reply.claim is None:
+        return reply
+    (reply,) = await whole(gateway.claims, [reply])
+    await gateway.queue.run(take(request_id, fetched=True))
     return reply
 
 

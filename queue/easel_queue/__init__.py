@@ -1,9 +1,12 @@
 """Easel's queue on Redis: leased tasks in, exactly one result each out, watched in windows and committed."""
 
 from easel_queue.call import Call
+from easel_queue.claim_calls import ClaimCalls
 from easel_queue.client import AsyncQueue, Queue
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
+    ClaimLostError,
+    ClaimWantedError,
     DuplicateWatcherError,
     KeyReusedError,
     LeaseLostError,
@@ -22,7 +25,9 @@ from easel_queue.hub import EventHub, Signal, TaskEvents
 from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.model import (
     Attributes,
+    Body,
     CancelOutcome,
+    Claim,
     DeadLetter,
     DeadPage,
     Entry,
@@ -57,8 +62,13 @@ __all__ = [
     "TRUNCATE_BATCH",
     "AsyncQueue",
     "Attributes",
+    "Body",
     "Call",
     "CancelOutcome",
+    "Claim",
+    "ClaimCalls",
+    "ClaimLostError",
+    "ClaimWantedError",
     "DeadCalls",
     "DeadLetter",
     "DeadPage",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from easel_queue.call import Call, Raw, chunks, mapping, text, to_json
+from easel_queue.call import Call, Raw, chunks, mapping, split_body, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, PRIORITY_MAX, PRIORITY_MIN, REAR, SINK, Keys
 from easel_queue.model import (
+    Body,
     CancelOutcome,
+    Claim,
     Entry,
     Eviction,
     Failed,
@@ -65,7 +67,7 @@ class TaskCalls:
 
     def put(
         self,
-        data: bytes,
+        data: Body,
         *,
         request_id: str,
         tags: Mapping[str, str] | None = None,
@@ -83,7 +85,7 @@ class TaskCalls:
         """Accept a task. A known request id answers its first index, so a put may be repeated.
 
         Args:
-            data: The body, opaque to the queue.
+            data: The body, opaque to the queue, or a claim of it.
             request_id: Unique; travels as the tag ``requestId`` and finds the task again.
             tags: What the client wants to see again with the result.
             meta: What the worker needs besides the body (path, content type, user).
@@ -102,8 +104,10 @@ class TaskCalls:
             StreamEndedError: the input's stream was ended; nothing was stored.
             KeyReusedError: the key is known, with another request.
             RequestIdTakenError: the key is new, the request id is not.
+            ClaimWantedError, ClaimLostError: see `Claim`; nothing was stored.
         """
         keys = self.keys
+        data, claim = split_body(data)
         args = (
             request_id,
             data,
@@ -120,6 +124,7 @@ class TaskCalls:
             int(evict is not None),
             evict.data if evict else b"",
             to_json(evict.tags if evict else {}),
+            claim,
         )
         names = (
             keys.seq(INPUT),
@@ -188,7 +193,7 @@ class TaskCalls:
         return Call("progress_task", (self.keys.leases,), args, lambda raw: _renewal(raw, task, "progress"))
 
     def finish(
-        self, task: Task, data: bytes, *, tags: Mapping[str, str] | None = None, state: State = State.DONE
+        self, task: Task, data: Body, *, tags: Mapping[str, str] | None = None, state: State = State.DONE
     ) -> Call[Finished]:
         """End the task with its result: the task's tags, `tags` over them, and `data`.
 
@@ -196,8 +201,10 @@ class TaskCalls:
 
         Raises:
             LeaseLostError: the result must be dropped; another delivery will bring one.
+            ClaimWantedError, ClaimLostError: see `Claim`; the task goes on.
         """
         keys = self.keys
+        data, claim = split_body(data)
         names = (
             keys.of(INPUT, "entries"),
             keys.of(INPUT, "rid"),
@@ -208,7 +215,7 @@ class TaskCalls:
             keys.of(SINK, "rid"),
             keys.of(SINK, "groups"),
         )
-        args = (task.index, task.token, task.request_id, data, _result_tags(task, tags), state.value)
+        args = (task.index, task.token, task.request_id, data, _result_tags(task, tags), state.value, claim)
 
         def read(raw: Raw) -> Finished:
             raise_for(int(raw), f"task {task.index}: finish")
@@ -221,7 +228,7 @@ class TaskCalls:
         task: Task,
         *,
         error: str,
-        data: bytes,
+        data: Body,
         tags: Mapping[str, str] | None = None,
         max_delivery: int,
         rear: bool = True,
@@ -239,8 +246,10 @@ class TaskCalls:
 
         Raises:
             LeaseLostError: the task is no longer the caller's.
+            ClaimWantedError, ClaimLostError: see `Claim`; only if the task is dead now. Nothing has changed.
         """
         keys = self.keys
+        data, claim = split_body(data)
         names = (
             keys.of(INPUT, "entries"),
             keys.waiting,
@@ -260,6 +269,7 @@ class TaskCalls:
             _result_tags(task, tags),
             max_delivery,
             int(rear),
+            claim,
         )
 
         def read(raw: Raw) -> Failed:
@@ -332,19 +342,21 @@ class TaskCalls:
 
         return Call("status_task", names, (request_id,), read)
 
-    def take_reply(self, request_id: str) -> Call[Entry | None]:
+    def take_reply(self, request_id: str, *, fetched: bool = False) -> Call[Entry | None]:
         """The result of a task with a direct reply; None if it is not there (yet, or any more).
 
-        It is handed out once; that of a put with an idempotency key, until it expires after ten minutes.
+        It is handed out once; that of a put with an idempotency key, until it expires after ten minutes. A
+        result that is a claim is handed out until its body was `fetched`.
         """
 
         def read(raw: Raw) -> Entry | None:
             if raw is None:
                 return None
-            return Entry(0, request_id, mapping(raw[1]), bytes(raw[0]), enqueued_ms=int(raw[2]))
+            claim = Claim.read(text(raw[3]))
+            return Entry(0, request_id, mapping(raw[1]), bytes(raw[0]), enqueued_ms=int(raw[2]), claim=claim)
 
         # Repeating it after a lost answer would find nothing and look like "not yet".
-        return Call("take_reply", (self.keys.reply(request_id),), (), read, repeatable=False)
+        return Call("take_reply", (self.keys.reply(request_id),), (int(fetched),), read, repeatable=False)
 
     def heartbeat(self, worker: str, info: Mapping[str, object], *, ttl_ms: int = 15_000) -> Call[None]:
         """Say that a worker lives. `info` is shown to operators; it counts as gone after `ttl_ms`."""
@@ -371,7 +383,7 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
 
 
 def _task(raw: Raw) -> Task:
-    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
+    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors, claim = raw
     return Task(
         index=int(index),
         request_id=text(rid),
@@ -385,11 +397,12 @@ def _task(raw: Raw) -> Task:
         lease_until_ms=int(until),
         reply=Reply(text(reply)),
         last_error=_last(errors),
+        claim=Claim.read(text(claim)),
     )
 
 
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
-    """Entries from the flat reply of get and deliver: eight fields each."""
+    """Entries from the flat reply of get and deliver: nine fields each."""
     return tuple(
         Entry(
             index=int(index),
@@ -400,8 +413,9 @@ def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
             enqueued_ms=int(at),
             meta=mapping(meta),
             last_error=_last(errors),
+            claim=Claim.read(text(claim)),
         )
-        for index, rid, tags, data, prio, at, meta, errors in chunks(raw, 8)
+        for index, rid, tags, data, prio, at, meta, errors, claim in chunks(raw, 9)
     )
 
 

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from enum import Enum
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from starlette.requests import HTTPConnection
 
+from easel_gateway.bodies import whole
 from easel_gateway.eas.codecs import Codec, negotiate
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target, consumer_of
@@ -28,8 +29,11 @@ from easel_queue import (
     StreamEndedError,
     WatcherFencedError,
 )
+from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_WINDOW = 10_000
 TAKEN_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -49,6 +53,7 @@ class Ending(str, Enum):
     TAKEN_OVER = "another connection took this uid over"
     STOPPING = "server stops"
     AWAY = "Redis does not answer"
+    STORE_AWAY = "storage does not answer"
 
 
 class Transport(Protocol):
@@ -164,8 +169,10 @@ class Watch:
     async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
         with self._gateway.hub.on_queue(self._target.name) as signal:
             while True:
+                if any(entry.claim for entry in entries):
+                    entries = await self._living(whole(self._gateway.claims, entries))
                 for entry in entries:
-                    await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
+                    await self._living(transport.send(self.codec.frame(entry, index_only=self._index_only)))
                 if entries and self._auto_commit:
                     await self._commit(entries)
                 entries = await self._deliver(BATCH)
@@ -173,15 +180,15 @@ class Watch:
                     await signal.wait(self._refresh_s)
                     entries = await self._deliver(BATCH)
 
-    async def _send(self, transport: Transport, frame: bytes) -> None:
-        """Put one frame on the wire. A slow reader may block this for long: meanwhile say that it lives."""
-        sending = asyncio.ensure_future(transport.send(frame))
+    async def _living(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what a slow reader or store may hold up for long; say meanwhile that the watcher lives."""
+        doing = asyncio.ensure_future(work)
         try:
-            while not (await asyncio.wait({sending}, timeout=self._refresh_s))[0]:
+            while not (await asyncio.wait({doing}, timeout=self._refresh_s))[0]:
                 await self._deliver(0)
-            sending.result()
+            return doing.result()
         finally:
-            sending.cancel()
+            doing.cancel()
 
     async def _deliver(self, limit: int) -> Sequence[Entry]:
         return await self._queue.run(
@@ -220,4 +227,7 @@ def _ending(pushing: asyncio.Future[NoReturn]) -> Ending:
     if isinstance(error, QueueUnavailableError):
         _log.warning("a watch ends: %s", error)
         return Ending.AWAY
+    if isinstance(error, StoreError):
+        _log.warning("a watch ends: %s", error)
+        return Ending.STORE_AWAY
     raise error

@@ -9,10 +9,10 @@
 --       9 the idempotency key's
 -- ARGV  1 root  2 now  3 request id  4 data  5 tags  6 meta  7 priority  8 reply  9 max length  10 sink max length
 --       11 fingerprint of the request ('': no key)  12 max bytes  13 sink max bytes  14 1 = the sink drops its oldest
---       15 1 = evict  16 data of evicted tasks' results  17 extra tags of those (JSON)
+--       15 1 = evict  16 data of evicted tasks' results  17 extra tags of those (JSON)  18 claim (then data is '')
 -- Returns the index; {index, request id, reply} for a known key; or ENDED, QUEUE_FULL, SINK_FULL (direct replies only:
 -- nobody would ever render them), TOO_LARGE (for an empty queue too), KEY_REUSED (for another request), ID_TAKEN (a
--- new key, but the request id is another task's).
+-- new key, but the request id is another task's), CLAIM_WANTED (all is well: bring the body, then put it), CLAIM_LOST.
 -- @include base
 -- @include entry
 -- @include task
@@ -37,7 +37,7 @@ if redis.call('EXISTS', KEYS[8]) == 1 then
   return ENDED
 end
 
-local size = #ARGV[4] + #ARGV[5] + #ARGV[6]
+local size = #ARGV[4] + #ARGV[5] + #ARGV[6] + claim_size(ARGV[18])
 if max_bytes > 0 and size > max_bytes then
   return TOO_LARGE
 end
@@ -49,12 +49,17 @@ end
 if (ARGV[8] == 'direct' or full) and not has_room('sink', 1, tonumber(ARGV[10]), tonumber(ARGV[13]), ARGV[14] == '1') then
   return full and QUEUE_FULL or SINK_FULL
 end
+local claim = ARGV[18]
+local refused = claim_first(claim)
+if refused then
+  return refused
+end
 evict_tasks(evicted or {}, ARGV[16], ARGV[17])
 
 local index = redis.call('INCR', KEYS[1])
 store_entry('in', index, rid, priority, {
   'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting',
-})
+}, claim)
 if print ~= '' then
   remember_put(KEYS[9], print, 'in', index, rid, ARGV[8])
 end

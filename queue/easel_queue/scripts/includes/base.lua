@@ -10,6 +10,7 @@ end
 
 local LEASE_LOST, QUEUE_FULL, SINK_FULL, CANCELLED, DUPLICATE, FENCED, ENDED = -1, -2, -3, -4, -5, -6, -7
 local KEY_REUSED, ID_TAKEN, TOO_LARGE = -10, -11, -12
+local CLAIM_WANTED, CLAIM_LOST = -13, -14
 
 local function whole(number)
   return string.format('%.0f', number)

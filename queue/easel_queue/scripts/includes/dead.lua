@@ -12,7 +12,8 @@ end
 -- that was done. Its result goes to the sink: whoever waited for it has been answered.
 -- Returns its index, ENDED, QUEUE_FULL, or ID_TAKEN when a newer task has its request id.
 local function revive(member, max_length, max_bytes)
-  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'idem')
+  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'idem',
+    'claim')
   if redis.call('HEXISTS', key('in', 'rid'), f[1]) == 1 then
     return ID_TAKEN
   end
@@ -22,13 +23,14 @@ local function revive(member, max_length, max_bytes)
   local tags = cjson.decode(f[4])
   tags.requeued = whole((tonumber(tags.requeued) or 0) + 1)
   tags = cjson.encode(tags)
-  if not fits(length_of('in'), bytes_of('in'), #f[3] + #tags + #f[5], max_length, max_bytes) then
+  if not fits(length_of('in'), bytes_of('in'), #f[3] + #tags + #f[5] + claim_size(f[8]), max_length, max_bytes) then
     return QUEUE_FULL
   end
+  local claim = pass_claim('rear', member)
   remove_entry('rear', member)
   store_entry('in', tonumber(member), f[1], tonumber(f[2]), {
     'data', f[3], 'tags', tags, 'meta', f[5], 'reply', 'sink', 'state', 'waiting', 'errors', f[6] or '[]', 'requeued', 1,
-  })
+  }, claim)
   if f[7] and redis.call('HGET', f[7], 'rid') == f[1] then
     redis.call('PERSIST', f[7])
     redis.call('HSET', f[7], 'reply', 'sink')
