@@ -24,10 +24,11 @@ async def whole(claims: AsyncClaims, entries: Sequence[Entry]) -> list[Entry]:
     """
     if all(entry.claim is None for entry in entries):
         return list(entries)
-    return list(await asyncio.gather(*(_whole(claims, entry) for entry in entries)))
+    return list(await asyncio.gather(*(whole_one(claims, entry) for entry in entries)))
 
 
-async def _whole(claims: AsyncClaims, entry: Entry) -> Entry:
+async def whole_one(claims: AsyncClaims, entry: Entry) -> Entry:
+    """One item; see `whole`."""
     if entry.claim is None:
         return entry
     try:

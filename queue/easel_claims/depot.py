@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 
 from easel_queue import Claim
-from easel_store import NotFoundError, Store, StoreError
+from easel_store import NotFoundError, Store
 
 CONTENT_TYPE = "application/octet-stream"
 
@@ -46,7 +46,7 @@ class Depot:
         """The whole body.
 
         Raises:
-            ClaimMissingError: it is not there.
+            ClaimMissingError: it is not there, or not whole.
             StoreError: storage does not answer; ask again later.
         """
         try:
@@ -57,7 +57,10 @@ class Depot:
                 "deleted there, or this process uses another EASEL_DATA_DIR or S3 bucket than the others"
             ) from None
         if len(data) != claim.size:
-            raise StoreError(f"{claim.name!r} has {len(data)} bytes in the store instead of {claim.size}")
+            raise ClaimMissingError(
+                f"the body is damaged: {len(data)} bytes lie in the store under {claim.name!r}, "
+                f"{claim.size} were put"
+            )
         return data
 
     def delete(self, name: str) -> None:

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from enum import Enum
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from easel_gateway.bodies import whole
+from easel_gateway.bodies import whole_one
 from easel_gateway.eas.codecs import Codec, negotiate
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target, consumer_of
@@ -169,19 +169,38 @@ class Watch:
     async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
         with self._gateway.hub.on_queue(self._target.name) as signal:
             while True:
-                if any(entry.claim for entry in entries):
-                    entries = await self._living(whole(self._gateway.claims, entries))
-                for entry in entries:
-                    await self._living(transport.send(self.codec.frame(entry, index_only=self._index_only)))
-                if entries and self._auto_commit:
-                    await self._commit(entries)
+                await self._send(transport, entries)
                 entries = await self._deliver(BATCH)
                 while not entries:
                     await signal.wait(self._refresh_s)
                     entries = await self._deliver(BATCH)
 
-    async def _living(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what a slow reader or store may hold up for long; say meanwhile that the watcher lives."""
+    async def _send(self, transport: Transport, entries: Sequence[Entry]) -> None:
+        """Put items on the wire in their order, and commit them if that was asked for.
+
+        Large bodies are fetched side by side; none holds up an item that is before it.
+        """
+        claims = self._gateway.claims
+        fetching = {
+            entry.index: asyncio.ensure_future(whole_one(claims, entry)) for entry in entries if entry.claim
+        }
+        sent: list[Entry] = []
+        try:
+            for entry in entries:
+                full = await self._living(fetching[entry.index]) if entry.claim else entry
+                await self._living(transport.send(self.codec.frame(full, index_only=self._index_only)))
+                sent.append(entry)
+        except StoreError:
+            if self._auto_commit and sent:
+                await self._commit(sent)
+            raise
+        finally:
+            await _stop(*fetching.values())
+        if self._auto_commit and sent:
+            await self._commit(sent)
+
+    async def _living(self, work: Awaitable[T]) -> T:
+        """Wait for what a slow reader or store may hold up for long; say meanwhile that the watcher lives."""
         doing = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({doing}, timeout=self._refresh_s))[0]:
