@@ -113,7 +113,7 @@ class StreamCalls:
         At most 1000 items are looked at in one call, and once their bodies reach `max_bytes` (0: no such
         limit) no more are added; `Page.next_index` says where to go on. With `remove` what is returned is
         gone, except that a task which a worker has leased is neither, and that all of them stay if the body
-        of one is a claim: fetch it, and ask for each of them again with `fetched`.
+        of one is a claim: fetch that, and ask for each of them again with `fetched` and its index as `start`.
         """
         args: tuple[Arg, ...] = (
             self.queue,

@@ -203,6 +203,17 @@ async def test_small_and_large_items_come_in_order(gateway: RunningGateway, fold
     await until_empty(folder)
 
 
+async def test_of_two_results_with_one_id_the_one_that_was_read_goes(
+    gateway: RunningGateway, worker: Worker
+) -> None:
+    request_id = await put(gateway, gateway.source, b"{}")
+    await worker.answer(await worker.begin(), BODY, dead=True)
+    await gateway.client.post(f"/easel/v1/dead/{request_id}/requeue")
+    await worker.answer(await worker.begin(), BODY[::-1])
+    for body in (BODY, BODY[::-1]):
+        assert (await gateway.client.get(gateway.sink, params={"_raw_": "true"})).content == body
+
+
 async def test_two_readers_never_get_the_same_large_item(gateway: RunningGateway) -> None:
     for _ in range(12):
         await put(gateway, gateway.sink)
@@ -460,6 +471,50 @@ async def test_a_caller_who_hangs_up_while_the_body_is_stored_leaves_nothing(
     await until(lambda: not settling)
     await until_empty(folder)
     assert (await gateway.attributes(gateway.source))["stream.length"] == "0"
+
+
+def sweep_while_it_is_brought(depot: Depot, queue: Queue) -> list[str]:
+    """Take the first body's name away before its put, as if an hour had passed. Answers the swept names."""
+    swept: list[str] = []
+    bring = depot.bring
+
+    def brought(claim: Claim, data: bytes) -> Claim:
+        if not swept:
+            swept.extend(queue.run(queue.claims.sweep(bring_ms=0)))
+            queue.run(queue.claims.forget(swept))
+        return bring(claim, data)
+
+    depot.bring = brought  # type: ignore[method-assign]
+    return swept
+
+
+async def test_a_body_that_took_too_long_is_brought_again(
+    start_gateway: StartGateway, redis_url: str, service: str
+) -> None:
+    gateway = await start_gateway(queue_claim_bytes=LARGE, reap_interval_s=60)
+    folder, queue = gateway.settings.data_dir / "claims", Queue(redis_url, service=service)
+    depots = gateway.server.app.state.gateway.claims._depot, (worker := Worker(gateway)).depot
+    for depot, deliver in zip(depots, (put_task, answer_task), strict=True):
+        swept = sweep_while_it_is_brought(depot, queue)
+        before = {path.name for path in files(folder)}
+        await deliver(gateway, worker)
+        (name,) = swept
+        new = {path.name for path in files(folder)} - before
+        assert len(new) == 1, "the late file is deleted at once"
+        assert name.rpartition("/")[2] not in new
+    queue.close()
+    assert (await gateway.client.get(gateway.sink, params={"_raw_": "true"})).content == BODY
+
+
+async def put_task(gateway: RunningGateway, worker: Worker) -> None:
+    await put(gateway, gateway.source)
+
+
+async def answer_task(gateway: RunningGateway, worker: Worker) -> None:
+    task = await worker.begin()
+    assert task.claim is not None
+    assert worker.depot.fetch(task.claim) == BODY
+    await worker.answer(task, BODY)
 
 
 async def test_the_same_with_s3(start_gateway: StartGateway, s3_server: S3Server) -> None:

@@ -187,7 +187,10 @@ class Storm:
         self.queue.run(stream.truncate(min(self.some(stream), default=0) + 1))
 
     def get(self) -> None:
-        self.queue.run(self.stream().get(limit=1, remove=True, fetched=True))
+        stream = self.stream()
+        page = self.queue.run(stream.get(limit=1, remove=True))
+        if page.entries and page.entries[0].claim:
+            self.queue.run(stream.get(start=page.entries[0].index, remove=True, fetched=True))
 
     def requeue(self) -> None:
         for index in self.some(self.queue.rear):

@@ -79,7 +79,7 @@ def test_a_large_failed_result_comes_back_whole(
     assert scene.status("r").state is State.DEAD
 
 
-def test_a_task_whose_body_is_missing_fails_at_once_and_says_why(
+def test_a_task_whose_body_is_missing_becomes_a_dead_letter_that_says_why(
     scene: Any, spawn: Callable[..., Any], client: Client
 ) -> None:
     lost = client.put(BODY, "lost")
@@ -91,6 +91,12 @@ def test_a_task_whose_body_is_missing_fails_at_once_and_says_why(
     body = json.loads(result.data)
     assert body["error"] == "ClaimMissingError"
     assert "missing from the store" in body["parameters"]["error_msg"]
+    letter = scene.run(scene.queue.dead.show(lost))
+    assert letter.deliveries == 3
+    client.depot.bring(letter.claim, BODY)  # the operator has found it
+    scene.run(scene.queue.dead.requeue(lost))
+    scene.until(lambda: len(scene.results(lost)) == 1 and "requeued" in scene.results(lost)[0].tags)
+    assert client.body(scene.results(lost)[0]) == BODY
     assert scene.result(client.put(b"next", "r2")).data == b"next"
 
 

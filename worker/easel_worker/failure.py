@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from easel_claims import ClaimMissingError
 from easel_contract.errors import ContractError
 from easel_contract.results import CANCELLED_STATUS
 from easel_worker.job import JobStoppedError, StopReason
@@ -43,9 +42,6 @@ def failure_of(error: Exception) -> Failure:
         return Failure(error.status, str(error), type(error).__name__, retry=False)
     if isinstance(error, JobStoppedError):
         return Failure(CANCELLED_STATUS, f"the task was stopped: {error}", "Cancelled", stop=error.reason)
-    if isinstance(error, ClaimMissingError):
-        # The next delivery would not find it either.
-        return Failure(500, str(error), type(error).__name__, retry=False)
     if isinstance(error, MemoryError):
         return Failure(
             500,

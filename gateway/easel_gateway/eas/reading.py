@@ -80,9 +80,7 @@ async def take(queue: AsyncQueue, target: Target, found: list[Entry]) -> list[En
     stream = target.stream(queue)
     taken = []
     for entry in found:
-        page = await queue.run(
-            stream.get(start=entry.index, request_id=entry.request_id, remove=True, fetched=True)
-        )
+        page = await queue.run(stream.get(start=entry.index, remove=True, fetched=True))
         if page.entries:
             taken.append(entry)
     return taken

@@ -1,10 +1,11 @@
 -- Read items in order of their index, optionally removing them.
 -- At most 1000 items are looked at in one call; the caller goes on from the returned index.
 -- Removing leaves leased tasks of the input queue alone: a worker has them. With an item among them whose body is a
--- claim nothing is removed, unless the caller has fetched it before: if that failed now, the items would be lost.
+-- claim nothing is removed: if fetching that failed, they would be lost. The caller comes back for each of them.
 -- KEYS  1 <q>:entries  2 <q>:rid
 -- ARGV  1 root  2 now  3 queue  4 start (inclusive; -1: the newest only)  5 limit  6 request id or ''
---       7 tag filter (JSON)  8 1 to remove  9 max bytes of data (0: any; one item goes beyond)  10 1 = claims were fetched
+--       7 tag filter (JSON)  8 1 to remove  9 max bytes of data (0: any; one item goes beyond)  10 1 = only the item at start,
+--       whose body the caller has by now
 -- Returns {next index or 0, index, rid, tags, data, prio, at, meta, errors, claim, index, ...}.
 -- @include base
 -- @include entry
@@ -16,7 +17,9 @@ local max_bytes, fetched = tonumber(ARGV[9]), ARGV[10] == '1'
 local LOOKED_AT = 1000
 
 local members
-if ARGV[6] ~= '' then
+if fetched then
+  members = redis.call('ZSCORE', KEYS[1], ARGV[4]) and { ARGV[4] } or {}
+elseif ARGV[6] ~= '' then
   local member = redis.call('HGET', KEYS[2], ARGV[6])
   members = (member and tonumber(member) >= start) and { member } or {}
 elseif start == -1 then
