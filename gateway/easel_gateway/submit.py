@@ -244,7 +244,10 @@ async def _take(gateway: Gateway, request_id: str) -> Entry | None:
     if reply is None or reply.claim is None:
         return reply
     (reply,) = await whole(gateway.claims, [reply])
-    await gateway.queue.run(take(request_id, fetched=True))
+    try:
+        await gateway.queue.run(take(request_id, fetched=True))
+    except QueueUnavailableError as error:
+        _log.warning("task %s: its reply is left to expire: %s", request_id, error)
     return reply
 
 

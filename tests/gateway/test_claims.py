@@ -17,7 +17,7 @@ import pytest
 
 from easel_claims import Claims, Depot
 from easel_gateway.eas.codecs import PROTOBUF_TYPE
-from easel_queue import Claim, Queue, Reply, Task
+from easel_queue import Claim, Queue, QueueUnavailableError, Reply, Task
 from easel_store import LocalStore, StoreError, claims_store, configured_store
 
 from ..store.conftest import S3Server
@@ -212,6 +212,44 @@ async def test_of_two_results_with_one_id_the_one_that_was_read_goes(
     await worker.answer(await worker.begin(), BODY[::-1])
     for body in (BODY, BODY[::-1]):
         assert (await gateway.client.get(gateway.sink, params={"_raw_": "true"})).content == body
+
+
+def cut_off(gateway: RunningGateway, goes_away: Callable[[Any], bool]) -> None:
+    """Redis does not answer the gateway's calls that `goes_away` names."""
+    queue = gateway.server.app.state.gateway.queue
+    run = queue.run
+
+    async def cut(call: Any) -> Any:
+        if goes_away(call):
+            raise QueueUnavailableError("away")
+        return await run(call)
+
+    queue.run = cut
+
+
+async def test_what_was_removed_before_redis_went_away_is_answered(gateway: RunningGateway) -> None:
+    for _ in range(3):
+        await put(gateway, gateway.sink)
+    removals: list[Any] = []
+
+    def second_removal(call: Any) -> bool:
+        if call.script == "get_entries" and call.args[-1] == 1:
+            removals.append(call)
+        return len(removals) > 1 and call is removals[-1]
+
+    cut_off(gateway, second_removal)
+    answer = await gateway.client.get(gateway.sink, params={"_length_": "3"})
+    assert [item["index"] for item in answer.json()] == [1]
+    assert (await gateway.attributes(gateway.sink))["stream.length"] == "2"
+
+
+async def test_a_reply_that_is_here_is_answered_although_redis_went_away(
+    gateway: RunningGateway, worker: Worker
+) -> None:
+    cut_off(gateway, lambda call: call.script == "take_reply" and call.args == (1,))
+    call = asyncio.create_task(gateway.client.post(PATH, json={"prompt": "a cat"}))
+    await worker.answer(await worker.begin(), BODY)
+    assert (await call).content == BODY
 
 
 async def test_two_readers_never_get_the_same_large_item(gateway: RunningGateway) -> None:

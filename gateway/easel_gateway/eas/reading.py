@@ -13,7 +13,7 @@ from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.gateway import Gateway, gateway_of
-from easel_queue import AsyncQueue, Entry
+from easel_queue import AsyncQueue, Entry, QueueUnavailableError
 
 MAX_LENGTH = 1000
 """Most items of one answer."""
@@ -76,11 +76,17 @@ async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: boo
 
 
 async def take(queue: AsyncQueue, target: Target, found: list[Entry]) -> list[Entry]:
-    """Remove items whose bodies are here by now. What somebody else has removed meanwhile is left out."""
+    """Remove items whose bodies are here by now. What somebody else has removed meanwhile is left out, and
+    so is what stays because Redis went away midway."""
     stream = target.stream(queue)
-    taken = []
+    taken: list[Entry] = []
     for entry in found:
-        page = await queue.run(stream.get(start=entry.index, remove=True, fetched=True))
+        try:
+            page = await queue.run(stream.get(start=entry.index, remove=True, fetched=True))
+        except QueueUnavailableError:
+            if taken:
+                return taken
+            raise
         if page.entries:
             taken.append(entry)
     return taken

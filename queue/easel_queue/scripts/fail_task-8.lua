@@ -5,8 +5,8 @@
 -- KEYS  1 in:entries  2 in:waiting  3 in:leases  4 in:bell  5 sink:seq  6 sink:entries  7 rear:entries  8 rear:rid
 -- ARGV  1 root  2 now  3 index  4 token  5 request id  6 error  7 data of the result  8 tags of the result
 --       9 max delivery  10 1 to keep the dead letter in the rear, 0 to drop it  11 claim (then data is '')
--- Returns {'waiting', 'dead' or 'cancelled', deliveries}, LEASE_LOST, or, if the task is dead now, CLAIM_WANTED (bring the result,
--- then fail again; nothing has changed yet) or CLAIM_LOST.
+-- Returns {'waiting', 'dead' or 'cancelled', deliveries}, LEASE_LOST, or, if the task is dead now, CLAIM_WANTED (bring
+-- the result, then fail again; nothing has changed yet) or CLAIM_LOST.
 -- @include base
 -- @include entry
 -- @include task

@@ -4,8 +4,8 @@
 -- claim nothing is removed: if fetching that failed, they would be lost. The caller comes back for each of them.
 -- KEYS  1 <q>:entries  2 <q>:rid
 -- ARGV  1 root  2 now  3 queue  4 start (inclusive; -1: the newest only)  5 limit  6 request id or ''
---       7 tag filter (JSON)  8 1 to remove  9 max bytes of data (0: any; one item goes beyond)  10 1 = only the item at start,
---       whose body the caller has by now
+--       7 tag filter (JSON)  8 1 to remove  9 max bytes of data (0: any; one item goes beyond)
+--       10 1 = only the item at start, whose body the caller has by now
 -- Returns {next index or 0, index, rid, tags, data, prio, at, meta, errors, claim, index, ...}.
 -- @include base
 -- @include entry
