@@ -13,7 +13,7 @@ local claim = f[5] or ''
 if not f[4] and (claim == '' or ARGV[3] == '1') then
   redis.call('DEL', KEYS[1])
   if claim ~= '' then
-    keep_claim(claim, now)
+    release_claim(claim, now)
   end
 end
 return { f[1], f[2], f[3], claim }

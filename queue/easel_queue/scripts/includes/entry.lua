@@ -32,12 +32,14 @@ local function claim_first(claim)
   return not redis.call('ZSCORE', root .. ':claims:announced', claim_name(claim)) and CLAIM_LOST or nil
 end
 
--- From here on a claim is referred to, until `at` (ms) or, without that, until its item is removed.
-local function keep_claim(claim, at)
+-- From here on something refers to this claim.
+local function hold_claim(claim)
   redis.call('ZREM', root .. ':claims:announced', claim_name(claim))
-  if at then
-    redis.call('ZADD', root .. ':claims:gone', whole(at), claim_name(claim))
-  end
+end
+
+-- Nothing refers to it any more, or from `at` (ms) on.
+local function release_claim(claim, at)
+  redis.call('ZADD', root .. ':claims:gone', whole(at), claim_name(claim))
 end
 
 -- Take an item's claim off, so that another item can have it: '' when there is none.
@@ -60,7 +62,7 @@ local function store_entry(queue, index, rid, priority, fields, claim)
   redis.call('HSET', name, 'rid', rid, 'prio', priority, 'at', whole(now), 'size', size, unpack(fields))
   if claim and claim ~= '' then
     redis.call('HSET', name, 'claim', claim)
-    keep_claim(claim)
+    hold_claim(claim)
   end
   redis.call('INCRBY', key(queue, 'bytes'), size)
   redis.call('ZADD', key(queue, 'entries'), whole(index), whole(index))
@@ -117,7 +119,7 @@ local function remove_entry(queue, member)
     redis.call('PEXPIRE', f[3], KEPT)
   end
   if f[4] then
-    keep_claim(f[4], now)
+    release_claim(f[4], now)
   end
   redis.call('DEL', name)
   redis.call('ZREM', key(queue, 'prio'), member)

@@ -66,7 +66,8 @@ local function conclude(member, state, token, data, tags, claim)
     end
     redis.call('PEXPIRE', reply, REPLY_KEPT)
     if claim ~= '' then
-      keep_claim(claim, now + REPLY_KEPT)
+      hold_claim(claim)
+      release_claim(claim, now + REPLY_KEPT)
     end
   elseif data ~= '' or claim ~= '' then
     sink = redis.call('INCR', key('sink', 'seq'))
