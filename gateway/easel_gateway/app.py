@@ -13,9 +13,11 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
+from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
 from easel_gateway.dead.routes import router as dead_router
+from easel_gateway.duties.claim_sweeper import ClaimSweeper
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
@@ -39,7 +41,7 @@ from easel_gateway.settings import GatewaySettings
 from easel_gateway.tasks.routes import router as tasks_router
 from easel_gateway.webui.routes import router as webui_router
 from easel_queue import AsyncQueue, EventHub
-from easel_store import configured_store
+from easel_store import claims_store, configured_store
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +90,8 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
         url = settings.redis_url.get_secret_value() if settings.redis_url else DEFAULT_REDIS_URL
         queue = AsyncQueue(url, service=settings.service)
         hub = EventHub(queue)
+        depot = Depot(claims_store(settings), service=settings.service, threshold=settings.queue_claim_bytes)
+        claims = AsyncClaims(depot, queue)
         duties = (
             Reaper(
                 queue,
@@ -98,9 +102,11 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
                 rear=settings.dead_message_policy == "Rear",
             ),
             Sweeper(queue, interval_s=settings.reap_interval_s),
+            ClaimSweeper(claims, interval_s=settings.reap_interval_s, grace_s=settings.claim_grace_s),
         )
         store = StoreProbe(configured_store(settings))
-        app.state.gateway = Gateway(settings, queue, hub, store, metrics, Library(settings.checkpoint_dir))
+        library = Library(settings.checkpoint_dir)
+        app.state.gateway = Gateway(settings, queue, hub, store, claims, metrics, library)
         await hub.start()
         for duty in duties:
             duty.start()
@@ -111,6 +117,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
             for duty in duties:
                 await duty.stop()
             await hub.stop()
+            await claims.close()
             await queue.close()
 
     return lifespan

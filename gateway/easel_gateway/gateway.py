@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from easel_claims import AsyncClaims
 from easel_contract.checkpoints import Library
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
@@ -22,6 +23,7 @@ class Gateway:
     queue: AsyncQueue
     hub: EventHub
     store: StoreProbe
+    claims: AsyncClaims
     metrics: Metrics
     library: Library
     closing: asyncio.Event = field(default_factory=asyncio.Event)

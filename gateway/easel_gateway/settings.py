@@ -90,6 +90,13 @@ class GatewaySettings(CommonSettings):
         1.0, gt=0, description="Pause between two looks for expired leases and vanished watchers."
     )
 
+    claim_grace_s: float = Field(
+        60.0,
+        ge=0,
+        description="How long a large body stays in the store after its item was removed, for readers that "
+        "saw the item just before.",
+    )
+
     @field_validator("public_paths", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:

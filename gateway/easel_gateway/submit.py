@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from easel_contract.requests import Txt2ImgRequest
 from easel_contract.results import CANCELLED_STATUS, code_of
+from easel_gateway.bodies import whole
 from easel_gateway.cancelling import abandon_task
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER
@@ -34,6 +35,7 @@ from easel_queue import (
     TooLargeError,
     UserFullError,
 )
+from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -107,9 +109,11 @@ async def _store(
     settings = gateway.settings
     gone = evicted()
     origin = origin_of(request, wanted)
-    return await gateway.queue.run(
-        gateway.queue.tasks.put(
-            data,
+    kin = kin_of(request, data, path, wanted)
+    return await gateway.claims.run(
+        data,
+        lambda body: gateway.queue.tasks.put(
+            body,
             request_id=request_id_of(request),
             tags=dict(tags),
             meta={
@@ -127,8 +131,8 @@ async def _store(
             evict=Eviction(gone.data, gone.tags) if settings.queue_source_auto_evict else None,
             once=once,
             origin=origin,
-            kin=kin_of(request, data, path, wanted),
-        )
+            kin=kin,
+        ),
     )
 
 
@@ -249,9 +253,9 @@ async def _wait(gateway: Gateway, request_id: str, events: TaskEvents) -> Entry:
             continue
         try:
             reply = await _look(gateway, request_id)
-        except QueueUnavailableError:
-            # The task is stored and outlives a restart of Redis, so the caller may as well wait for it.
-            _log.warning("task %s: Redis is away, its caller waits", request_id)
+        except (QueueUnavailableError, StoreError) as error:
+            # The task is stored and outlives a restart of either, so the caller may as well wait for it.
+            _log.warning("task %s: its caller waits: %s", request_id, error)
             continue
         if reply is not None:
             return reply
@@ -260,14 +264,28 @@ async def _wait(gateway: Gateway, request_id: str, events: TaskEvents) -> Entry:
 async def _look(gateway: Gateway, request_id: str) -> Entry | None:
     """The reply if it is there; None while the task lives. Raises TaskGoneError when neither is so."""
     tasks = gateway.queue.tasks
-    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    reply = await _take(gateway, request_id)
     if reply is not None:
         return reply
     status = await gateway.queue.run(tasks.status(request_id))
     if status is not None and not status.state.ended:
         return None
     # It may have ended between the two reads; then its reply is there now.
-    reply = await gateway.queue.run(tasks.take_reply(request_id))
+    reply = await _take(gateway, request_id)
     if reply is None:
         raise TaskGoneError()
+    return reply
+
+
+async def _take(gateway: Gateway, request_id: str) -> Entry | None:
+    """The reply with its body, if it is there. A large body is fetched before the reply is gone."""
+    take = gateway.queue.tasks.take_reply
+    reply = await gateway.queue.run(take(request_id))
+    if reply is None or reply.claim is None:
+        return reply
+    (reply,) = await whole(gateway.claims, [reply])
+    try:
+        await gateway.queue.run(take(request_id, fetched=True))
+    except QueueUnavailableError as error:
+        _log.warning("task %s: its reply is left to expire: %s", request_id, error)
     return reply

@@ -7,12 +7,25 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from easel_contract.limits import DEFAULT_MOUNTS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
+
+
+CLAIM_BYTES = 256 * 1024
+"""Default of EASEL_QUEUE_CLAIM_BYTES."""
+
+MIN_CLAIM_BYTES = 4096
+"""Below this a file costs more than it saves; and results that the gateway writes itself are smaller."""
+
+
+def _claimable(value: int) -> int:
+    if 0 < value < MIN_CLAIM_BYTES:
+        raise ValueError(f"use 0 (off) or at least {MIN_CLAIM_BYTES}")
+    return value
 
 
 class CommonSettings(BaseSettings):
@@ -52,6 +65,12 @@ class CommonSettings(BaseSettings):
     )
     queue_sink_auto_evict: bool = Field(
         False, description="A full sink drops its oldest results instead, delivered or not."
+    )
+    queue_claim_bytes: Annotated[int, AfterValidator(_claimable)] = Field(
+        CLAIM_BYTES,
+        ge=0,
+        description="Bodies and results of more bytes lie in the store instead of Redis; 0 is none. Gateways "
+        "and workers must use the same store.",
     )
     dead_message_policy: Literal["Rear", "Drop"] = Field(
         "Rear", description="What becomes of a task that is given up: kept as a dead letter, or dropped."

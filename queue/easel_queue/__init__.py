@@ -1,9 +1,12 @@
 """Easel's queue on Redis: leased tasks in, exactly one result each out, watched in windows and committed."""
 
 from easel_queue.call import Call
+from easel_queue.claim_calls import ClaimCalls
 from easel_queue.client import AsyncQueue, Queue
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
+    ClaimLostError,
+    ClaimWantedError,
     DuplicateWatcherError,
     KeyReusedError,
     LeaseLostError,
@@ -25,7 +28,9 @@ from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.line_calls import REQUEST_ID_TAG, LineCalls, Serving
 from easel_queue.model import (
     Attributes,
+    Body,
     CancelOutcome,
+    Claim,
     DeadLetter,
     DeadPage,
     Entry,
@@ -62,8 +67,13 @@ __all__ = [
     "TRUNCATE_BATCH",
     "AsyncQueue",
     "Attributes",
+    "Body",
     "Call",
     "CancelOutcome",
+    "Claim",
+    "ClaimCalls",
+    "ClaimLostError",
+    "ClaimWantedError",
     "DeadCalls",
     "DeadLetter",
     "DeadPage",

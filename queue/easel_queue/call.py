@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from easel_queue.model import Body, Claim
+
 T = TypeVar("T")
 Arg = bytes | str | int
 
@@ -32,6 +34,11 @@ class Call(Generic[T]):
 def to_json(value: Mapping[str, object]) -> str:
     """Compact JSON, as stored."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def split_body(body: Body) -> tuple[bytes, str]:
+    """A body as two arguments of a script: its data, and its claim. One of them is empty."""
+    return (b"", str(body)) if isinstance(body, Claim) else (body, "")
 
 
 def text(value: bytes | str | int | None) -> str:

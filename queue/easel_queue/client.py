@@ -31,6 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from easel_queue.call import Call, Raw, text
+from easel_queue.claim_calls import ClaimCalls
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import QueueUnavailableError
 from easel_queue.keys import INPUT, REAR, SINK, Keys
@@ -87,6 +88,7 @@ class _Base:
         self.sink = StreamCalls(self.keys, SINK)
         self.rear = StreamCalls(self.keys, REAR)
         self.dead = DeadCalls(self.keys)
+        self.claims = ClaimCalls(self.keys)
         self._clock = clock
         self._scripts = load_scripts()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from easel_queue.call import Call, Raw, chunks, mapping, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, REAR, Keys
-from easel_queue.model import DeadLetter, DeadPage, Placed, Requeued
+from easel_queue.model import Claim, DeadLetter, DeadPage, Placed, Requeued
 
 
 class DeadCalls:
@@ -110,9 +110,9 @@ class DeadCalls:
 
 
 def _letter(raw: Raw) -> DeadLetter:
-    """Nine fields, and for a single letter the meta and the body behind them."""
+    """Nine fields, and for a single letter the meta, the body and its claim behind them."""
     index, rid, tags, priority, deliveries, died, put, errors, size = raw[:9]
-    meta, data = raw[9:] if len(raw) > 9 else (None, b"")
+    meta, data, claim = raw[9:] if len(raw) > 9 else (None, b"", "")
     return DeadLetter(
         index=int(index),
         request_id=text(rid),
@@ -125,4 +125,5 @@ def _letter(raw: Raw) -> DeadLetter:
         size=int(size or 0),
         meta=mapping(meta),
         data=bytes(data),
+        claim=Claim.read(text(claim)),
     )

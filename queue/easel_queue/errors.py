@@ -3,6 +3,8 @@
     QueueError
     ├── QueueFullError        put: the input queue is at its limit; nothing was stored. Retry later.
     ├── SinkFullError         put with a direct reply while nobody drains the sink. Retry later.
+    ├── ClaimWantedError      put, finish, fail with a claim: all is well so far. Bring the body, call again.
+    ├── ClaimLostError        the same, too late: the body was swept away. Begin again under a new name.
     ├── TooLargeError         put: larger than the whole queue may be. Never send it again.
     ├── UserFullError         put: this user has as many waiting tasks as allowed. Retry later.
     ├── TooFastError          put: this user has put as many as allowed in a minute. Retry after `retry_s`.
@@ -35,6 +37,14 @@ class QueueFullError(QueueError):
 
 class SinkFullError(QueueError):
     """The sink holds as many results as it may: no worker takes tasks until somebody commits."""
+
+
+class ClaimWantedError(QueueError):
+    """The call would be accepted; the body behind its claim must be there first."""
+
+
+class ClaimLostError(QueueError):
+    """The claim was announced too long ago: its body is, or will be, deleted."""
 
 
 class TooLargeError(QueueError):
@@ -101,7 +111,9 @@ _BY_CODE: dict[int, type[QueueError]] = {
     -10: KeyReusedError,
     -11: RequestIdTakenError,
     -12: TooLargeError,
-    -13: UserFullError,
+    -13: ClaimWantedError,
+    -14: ClaimLostError,
+    -15: UserFullError,
 }
 
 

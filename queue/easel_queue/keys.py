@@ -10,9 +10,11 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
     …:<q>:rid               hash    request id -> index
     …:<q>:prio              zset    index -> order; only items whose priority is not 0
     …:<q>:eos               string  index of the end-of-stream marker; absent while the queue is open
-    …:<q>:bytes             string  sum of the items' sizes: data, tags and meta as stored
+    …:<q>:bytes             string  sum of the items' sizes: data, tags and meta as stored, and what claims
+                                    stand for
     …:<q>:e:<index>         hash    data, tags (JSON), meta (JSON), rid, prio, at (ms), errors (JSON list),
-                                    size (bytes), idem (name of its idempotency key's hash)
+                                    size (bytes), idem (name of its idempotency key's hash),
+                                    claim ("<bytes> <name>": the body lies elsewhere, data is empty)
                                     input only: state, dlv, token, worker, reply, progress,
                                     cancel_tags, cancel_data, reaping, requeued, passed (times bypassed)
                                     rear only: dlv, put_at (ms)
@@ -51,7 +53,9 @@ Per service::
 
     …:idem:<q>:<user>:<key> hash    what was put under an idempotency key: index, rid, reply, print (digest of
                                     the request); expires an hour after the item is gone
-    …:reply:<rid>           hash    result of a task whose caller waits (data, tags); expires
+    …:reply:<rid>           hash    result of a task whose caller waits (data or claim, tags); expires
+    …:claims:announced      zset    name of a claim whose body is being brought -> ms at which that began
+    …:claims:gone           zset    name of a claim that nothing refers to -> ms since when (or from when)
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
     …:inbox:<worker>        list    "cancel <index>" and "drop <token>" for one worker; expires
     …:workers               zset    worker id -> ms of its last heartbeat
@@ -100,6 +104,8 @@ class Keys:
         self.leases = self.of(INPUT, "leases")
         self.token = self.of(INPUT, "token")
         self.bell = self.of(INPUT, "bell")
+        self.claims_announced = f"{self.root}:claims:announced"
+        self.claims_gone = f"{self.root}:claims:gone"
 
     def of(self, queue: str, name: str) -> str:
         """Key ``name`` of ``queue``, for example ``of("sink", "entries")``."""

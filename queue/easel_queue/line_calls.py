@@ -8,10 +8,10 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
-from easel_queue.call import Arg, Call, Raw, mapping, text, to_json
+from easel_queue.call import Arg, Call, Raw, mapping, split_body, text, to_json
 from easel_queue.errors import TooFastError, raise_for
 from easel_queue.keys import INPUT, PRIORITY_MAX, PRIORITY_MIN, SINK, Keys
-from easel_queue.model import NO_KIN, NOBODY, Eviction, Kin, Once, Origin, Placed, Reply, Task
+from easel_queue.model import NO_KIN, NOBODY, Body, Claim, Eviction, Kin, Once, Origin, Placed, Reply, Task
 
 REQUEST_ID_TAG = "requestId"
 
@@ -68,7 +68,7 @@ class LineCalls:
 
     def put(
         self,
-        data: bytes,
+        data: Body,
         *,
         request_id: str,
         tags: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ class LineCalls:
         """Accept a task. A known request id answers its first index, so a put may be repeated.
 
         Args:
-            data: The body, opaque to the queue.
+            data: The body, opaque to the queue, or a claim of it.
             request_id: Unique; travels as the tag ``requestId`` and finds the task again.
             tags: What the client wants to see again with the result.
             meta: What the worker needs besides the body (path, content type, user).
@@ -109,8 +109,10 @@ class LineCalls:
             StreamEndedError: the input's stream was ended; nothing was stored.
             KeyReusedError: the key is known, with another request.
             RequestIdTakenError: the key is new, the request id is not.
+            ClaimWantedError, ClaimLostError: see `Claim`; nothing was stored.
         """
         keys = self.keys
+        data, claim = split_body(data)
         args = (
             request_id,
             data,
@@ -127,6 +129,7 @@ class LineCalls:
             int(evict is not None),
             evict.data if evict else b"",
             to_json(evict.tags if evict else {}),
+            claim,
             origin.user,
             max(1, round(origin.share * 1000)),
             _kin_lines(kin),
@@ -203,7 +206,7 @@ def _model(name: str) -> str:
 
 def read_task(raw: Raw) -> Task:
     """A task as the scripts describe it."""
-    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors = raw
+    index, token, until, rid, tags, meta, data, prio, at, deliveries, reply, errors, claim = raw
     return Task(
         index=int(index),
         request_id=text(rid),
@@ -217,6 +220,7 @@ def read_task(raw: Raw) -> Task:
         lease_until_ms=int(until),
         reply=Reply(text(reply)),
         last_error=last_of(errors),
+        claim=Claim.read(text(claim)),
     )
 
 

@@ -35,6 +35,31 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A body that lies outside Redis. The queue keeps its name, which may mean anything to the caller, and
+    counts its size (bytes) like that of any other body."""
+
+    name: str
+    size: int
+    brought: bool = False
+    """The body is there. Before that a call with the claim is checked, and its name announced, but nothing is
+    stored."""
+
+    @classmethod
+    def read(cls, stored: str) -> Claim | None:
+        """As the scripts write it: ``<size> <name>``, empty for none."""
+        size, _, name = stored.partition(" ")
+        return cls(name, int(size), brought=True) if name else None
+
+    def __str__(self) -> str:
+        return f"{'' if self.brought else '?'}{self.size} {self.name}"
+
+
+Body = bytes | Claim
+"""What the queue takes as the body of a task or a result."""
+
+
+@dataclass(frozen=True)
 class Placed:
     """Answer to a put."""
 
@@ -109,6 +134,8 @@ class Entry:
     meta: dict[str, str] = field(default_factory=dict)
     last_error: str = ""
     """Why its last delivery failed: a dead letter, or an item that was negatively committed."""
+    claim: Claim | None = None
+    """Where its body lies, if not in `data`."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +156,8 @@ class Task:
     reply: Reply = Reply.SINK
     last_error: str = ""
     """Only from reap: why the last delivery ended."""
+    claim: Claim | None = None
+    """Where its body lies, if not in `data`."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +322,9 @@ class DeadLetter:
     size: int
     meta: dict[str, str] = field(default_factory=dict)
     data: bytes = b""
-    """The request body; like `meta` only when one letter is asked for."""
+    """The request body; like `meta` and `claim` only when one letter is asked for."""
+    claim: Claim | None = None
+    """Where the body lies, if not in `data`."""
 
 
 @dataclass(frozen=True)

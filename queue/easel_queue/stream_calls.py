@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-from easel_queue.call import Arg, Call, Raw, chunks, mapping, text, to_json
+from easel_queue.call import Arg, Call, Raw, chunks, mapping, split_body, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, SINK, Keys, safe
 from easel_queue.line_calls import clamp_priority, once_key, read_placed, with_request_id
 from easel_queue.model import (
     Attributes,
+    Body,
     Entry,
     Group,
     Once,
@@ -32,7 +33,8 @@ TRUNCATE_BATCH = 1000
 """Items removed by one truncate or forced end; more would hold Redis up for tens of milliseconds."""
 
 DELIVER_BYTES = 4 * 1024 * 1024
-"""Data of one delivery, about: a reader that is slow keeps no more than this, and one item, in our memory."""
+"""Bodies of one delivery, about, claimed ones included: a reader that is slow keeps no more than this, and
+one item, in our memory."""
 
 LEAVING_MS = 60_000
 """A watcher that left items behind counts as Leaving for this long, then as Exit. Clients that come back do
@@ -51,7 +53,7 @@ class StreamCalls:
 
     def append(
         self,
-        data: bytes,
+        data: Body,
         *,
         request_id: str,
         tags: Mapping[str, str] | None = None,
@@ -66,11 +68,12 @@ class StreamCalls:
         With `evict` a full queue drops its oldest items, delivered or not.
 
         Raises:
-            QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError: nothing was
-                stored.
+            QueueFullError, TooLargeError, StreamEndedError, KeyReusedError, RequestIdTakenError,
+            ClaimWantedError, ClaimLostError: nothing was stored.
         """
         if self.queue == INPUT:
             raise ValueError("the input queue takes tasks: use TaskCalls.put")
+        data, claim = split_body(data)
         names = (
             self.keys.seq(self.queue),
             *self._of("entries", "rid", "prio", "groups", "eos"),
@@ -86,6 +89,7 @@ class StreamCalls:
             once.fingerprint if once else "",
             max_bytes,
             int(evict),
+            claim,
         )
 
         def read(raw: Raw) -> Placed:
@@ -102,13 +106,26 @@ class StreamCalls:
         request_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         remove: bool = False,
+        max_bytes: int = 0,
+        fetched: bool = False,
     ) -> Call[Page]:
         """Items in order of their index, from `start` (inclusive; -1 is the newest only).
 
-        At most 1000 items are looked at in one call; `Page.next_index` says where to go on. With `remove`
-        what is returned is gone, except that a task which a worker has leased is neither.
+        At most 1000 items are looked at in one call, and once their bodies reach `max_bytes` (0: no such
+        limit) no more are added; `Page.next_index` says where to go on. With `remove` what is returned is
+        gone, except that a task which a worker has leased is neither, and that all of them stay if the body
+        of one is a claim: fetch that, and ask for each of them again with `fetched` and its index as `start`.
         """
-        args = (self.queue, start, limit, request_id or "", to_json(tags or {}), int(remove))
+        args: tuple[Arg, ...] = (
+            self.queue,
+            start,
+            limit,
+            request_id or "",
+            to_json(tags or {}),
+            int(remove),
+            max_bytes,
+            int(fetched),
+        )
 
         def read(raw: Raw) -> Page:
             return Page(read_entries(raw[1:]), int(raw[0]))
@@ -234,7 +251,7 @@ class StreamCalls:
     ) -> Call[tuple[Entry, ...]]:
         """The next items for a watcher, at most `limit` and never beyond its window; says that it lives.
 
-        Once their data reaches `max_bytes` no more are added.
+        Once their bodies reach `max_bytes` no more are added.
 
         Raises:
             StreamEndedError: the stream has ended and the group has consumed what this watcher could get.

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from easel_queue.call import Call, Raw, chunks, mapping, text, to_json
+from easel_queue.call import Call, Raw, chunks, mapping, split_body, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, REAR, SINK
 from easel_queue.line_calls import LineCalls, last_of, read_task, with_request_id
 from easel_queue.model import (
+    Body,
     CancelOutcome,
+    Claim,
     Entry,
     Failed,
     Finished,
@@ -56,7 +58,7 @@ class TaskCalls(LineCalls):
         return Call("progress_task", (self.keys.leases,), args, lambda raw: _renewal(raw, task, "progress"))
 
     def finish(
-        self, task: Task, data: bytes, *, tags: Mapping[str, str] | None = None, state: State = State.DONE
+        self, task: Task, data: Body, *, tags: Mapping[str, str] | None = None, state: State = State.DONE
     ) -> Call[Finished]:
         """End the task with its result: the task's tags, `tags` over them, and `data`.
 
@@ -64,8 +66,10 @@ class TaskCalls(LineCalls):
 
         Raises:
             LeaseLostError: the result must be dropped; another delivery will bring one.
+            ClaimWantedError, ClaimLostError: see `Claim`; the task goes on.
         """
         keys = self.keys
+        data, claim = split_body(data)
         names = (
             keys.of(INPUT, "entries"),
             keys.of(INPUT, "rid"),
@@ -76,7 +80,7 @@ class TaskCalls(LineCalls):
             keys.of(SINK, "rid"),
             keys.of(SINK, "groups"),
         )
-        args = (task.index, task.token, task.request_id, data, _result_tags(task, tags), state.value)
+        args = (task.index, task.token, task.request_id, data, _result_tags(task, tags), state.value, claim)
 
         def read(raw: Raw) -> Finished:
             raise_for(int(raw), f"task {task.index}: finish")
@@ -89,7 +93,7 @@ class TaskCalls(LineCalls):
         task: Task,
         *,
         error: str,
-        data: bytes,
+        data: Body,
         tags: Mapping[str, str] | None = None,
         max_delivery: int,
         rear: bool = True,
@@ -107,8 +111,10 @@ class TaskCalls(LineCalls):
 
         Raises:
             LeaseLostError: the task is no longer the caller's.
+            ClaimWantedError, ClaimLostError: see `Claim`; only if the task is dead now. Nothing has changed.
         """
         keys = self.keys
+        data, claim = split_body(data)
         names = (
             keys.of(INPUT, "entries"),
             keys.waiting,
@@ -128,6 +134,7 @@ class TaskCalls(LineCalls):
             _result_tags(task, tags),
             max_delivery,
             int(rear),
+            claim,
         )
 
         def read(raw: Raw) -> Failed:
@@ -200,19 +207,21 @@ class TaskCalls(LineCalls):
 
         return Call("status_task", names, (request_id,), read)
 
-    def take_reply(self, request_id: str) -> Call[Entry | None]:
+    def take_reply(self, request_id: str, *, fetched: bool = False) -> Call[Entry | None]:
         """The result of a task with a direct reply; None if it is not there (yet, or any more).
 
-        It is handed out once; that of a put with an idempotency key, until it expires after ten minutes.
+        It is handed out once; that of a put with an idempotency key, until it expires after ten minutes. A
+        result that is a claim is handed out until its body was `fetched`.
         """
 
         def read(raw: Raw) -> Entry | None:
             if raw is None:
                 return None
-            return Entry(0, request_id, mapping(raw[1]), bytes(raw[0]), enqueued_ms=int(raw[2]))
+            claim = Claim.read(text(raw[3]))
+            return Entry(0, request_id, mapping(raw[1]), bytes(raw[0]), enqueued_ms=int(raw[2]), claim=claim)
 
         # Repeating it after a lost answer would find nothing and look like "not yet".
-        return Call("take_reply", (self.keys.reply(request_id),), (), read, repeatable=False)
+        return Call("take_reply", (self.keys.reply(request_id),), (int(fetched),), read, repeatable=False)
 
     def heartbeat(self, worker: str, info: Mapping[str, object], *, ttl_ms: int = 15_000) -> Call[None]:
         """Say that a worker lives. `info` is shown to operators; it counts as gone after `ttl_ms`."""
@@ -239,7 +248,7 @@ def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
 
 
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
-    """Entries from the flat reply of get and deliver: eight fields each."""
+    """Entries from the flat reply of get and deliver: nine fields each."""
     return tuple(
         Entry(
             index=int(index),
@@ -250,6 +259,7 @@ def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:
             enqueued_ms=int(at),
             meta=mapping(meta),
             last_error=last_of(errors),
+            claim=Claim.read(text(claim)),
         )
-        for index, rid, tags, data, prio, at, meta, errors in chunks(raw, 8)
+        for index, rid, tags, data, prio, at, meta, errors, claim in chunks(raw, 9)
     )

@@ -17,8 +17,11 @@ MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 """The usual file system's limit for one name; asked of S3 keys too, so that a key works in both stores."""
 
-RESERVED_TOP_LEVEL = frozenset({"run", "redis"})
-"""Folders of the data directory that hold secrets and the queue's files: never readable as pictures."""
+CLAIMS_FOLDER = "claims"
+"""Where the queue's large bodies lie: below the data directory, or below the bucket's prefix."""
+
+RESERVED_TOP_LEVEL = frozenset({"run", "redis", CLAIMS_FOLDER})
+"""Folders that hold secrets, the queue's files and its large bodies: never readable as pictures."""
 
 INTERNAL_PREFIX = ".easel-"
 """Names of unfinished files; keys may not use it and `list` does not show it."""
@@ -70,13 +73,32 @@ class Store(Protocol):
         """Write, read and delete a probe; StoreError says what to do."""
         ...
 
+    def tidy(self, older_than_s: float) -> int:
+        """Remove what writers that died left unfinished for this long; how many. S3 servers do that by
+        themselves, or by a lifecycle rule: 0."""
+        ...
+
 
 def check_key(key: str) -> str:
     """Return `key` unchanged if a store takes it.
 
     Raises:
+        InvalidKeyError: as `check_path`, or inside a folder that belongs to Easel itself.
+    """
+    check_path(key)
+    # casefold: macOS and Windows file systems would find `run` under `Run` too
+    first = key.partition("/")[0]
+    if first.casefold() in RESERVED_TOP_LEVEL:
+        raise InvalidKeyError(f"key {key!r}: the folder {first!r} is Easel's own")
+    return key
+
+
+def check_path(key: str) -> str:
+    """Return `key` unchanged if it is a clean relative path, wherever that leads.
+
+    Raises:
         InvalidKeyError: absolute, empty, too long, with an empty, ``.`` or ``..`` segment, a backslash or a
-            control character, or inside a folder that belongs to Easel itself.
+            control character.
     """
     if not key or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
         raise InvalidKeyError(f"key {key[:80]!r}: use 1 to {MAX_KEY_BYTES} bytes")
@@ -90,9 +112,6 @@ def check_key(key: str) -> str:
             raise InvalidKeyError(f"key {key!r}: each part may have at most {MAX_SEGMENT_BYTES} bytes")
         if segment.startswith(INTERNAL_PREFIX):
             raise InvalidKeyError(f"key {key!r}: names that begin with {INTERNAL_PREFIX!r} are Easel's own")
-    # casefold: macOS and Windows file systems would find `run` under `Run` too
-    if segments[0].casefold() in RESERVED_TOP_LEVEL:
-        raise InvalidKeyError(f"key {key!r}: the folder {segments[0]!r} is Easel's own")
     return key
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class LocalStore:
         path = self.path(key)
         unfinished = path.parent / f"{INTERNAL_PREFIX}{secrets.token_hex(8)}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folders(path.parent)
             try:
                 with unfinished.open("xb") as file:
                     file.write(data)
@@ -102,11 +103,36 @@ class LocalStore:
         """See `Store.check`."""
         probe(self)
 
+    def tidy(self, older_than_s: float) -> int:
+        """See `Store.tidy`."""
+        before = time.time() - older_than_s
+        removed = 0
+        for parent, _, files in os.walk(self.root):
+            for name in files:
+                if name.startswith(INTERNAL_PREFIX):
+                    with contextlib.suppress(OSError):  # its writer lives and was faster
+                        unfinished = Path(parent, name)
+                        if unfinished.stat().st_mtime < before:
+                            unfinished.unlink()
+                            removed += 1
+        return removed
+
     def _failed(self, doing: str, path: Path, exc: OSError) -> StoreError:
         return StoreError(
             f"cannot {doing} {path}: {exc.strerror or exc}; "
             f"check the owner, permissions and free space of {self.root} (EASEL_DATA_DIR)"
         )
+
+
+def _make_folders(folder: Path) -> None:
+    """Make the folder and its parents, durably."""
+    made = []
+    while not folder.is_dir():
+        made.append(folder)
+        folder = folder.parent
+    for new in reversed(made):
+        new.mkdir(exist_ok=True)
+        _fsync_folder(new.parent)
 
 
 def _fsync_folder(folder: Path) -> None:

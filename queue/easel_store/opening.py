@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from easel_store.base import Store, StoreError
+from easel_store.base import CLAIMS_FOLDER, Store, StoreError
 from easel_store.local import LocalStore
 from easel_store.s3 import S3Options, S3Store
 
@@ -56,11 +57,28 @@ def configured_store(settings: StorageSettings) -> Store:
     Raises:
         StoreError: as `open_store`.
     """
+    return open_store(settings.data_dir, _s3_options(settings))
+
+
+def claims_store(settings: StorageSettings) -> Store:
+    """The private part of the same store, where the queue's large bodies lie. Its keys cannot be reached
+    through `configured_store`.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    options = _s3_options(settings)
+    if options is None:
+        return open_store(settings.data_dir / CLAIMS_FOLDER, None)
+    return S3Store(replace(options, prefix=f"{options.prefix.strip('/')}/{CLAIMS_FOLDER}"))
+
+
+def _s3_options(settings: StorageSettings) -> S3Options | None:
     if settings.s3_endpoint is None:
-        return open_store(settings.data_dir, None)
+        return None
     if settings.s3_access_key is None or settings.s3_secret_key is None:
         raise StoreError("S3 needs EASEL_S3_ACCESS_KEY and EASEL_S3_SECRET_KEY")
-    options = S3Options(
+    return S3Options(
         endpoint=settings.s3_endpoint,
         access_key=settings.s3_access_key.get_secret_value(),
         secret_key=settings.s3_secret_key.get_secret_value(),
@@ -70,4 +88,3 @@ def configured_store(settings: StorageSettings) -> Store:
         prefix=settings.s3_prefix,
         public_endpoint=settings.s3_public_endpoint,
     )
-    return open_store(settings.data_dir, options)

@@ -14,7 +14,14 @@ import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from easel_store.base import NotFoundError, StoreError, check_key, probe
+from easel_store.base import (
+    RESERVED_TOP_LEVEL,
+    NotFoundError,
+    StoreError,
+    check_key,
+    check_path,
+    probe,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -54,7 +61,7 @@ class S3Store:
             raise StoreError("S3 needs EASEL_S3_ACCESS_KEY and EASEL_S3_SECRET_KEY")
         self._prefix = options.prefix.strip("/")
         if self._prefix:
-            check_key(self._prefix)
+            check_path(self._prefix)
             self._prefix += "/"
         self._bucket = options.bucket
         self._region = options.region
@@ -123,8 +130,11 @@ class S3Store:
         try:
             for item in self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True):
                 name = item.object_name
-                if name and not name.endswith("/"):
-                    yield name[len(self._prefix) :]
+                if not name or name.endswith("/"):
+                    continue
+                key = name[len(self._prefix) :]
+                if key.partition("/")[0].casefold() not in RESERVED_TOP_LEVEL:
+                    yield key
         except _ERRORS as exc:
             if not _is_missing(exc):
                 raise self._failed(f"list {prefix!r}", exc) from None
@@ -142,6 +152,10 @@ class S3Store:
     def check(self) -> None:
         """See `Store.check`; makes the bucket if it is missing."""
         probe(self)
+
+    def tidy(self, older_than_s: float) -> int:
+        """See `Store.tidy`."""
+        return 0
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

@@ -18,6 +18,10 @@ from easel_gateway.server import GatewayServer, build_server, listen
 from easel_gateway.settings import GatewaySettings
 from easel_queue import AsyncQueue, EventHub, Queue, Task
 
+from ..store.conftest import s3_server
+
+__all__ = ["s3_server"]
+
 WAIT_S = 20.0
 """Upper bound for what a test waits for; nothing takes a second of it on a quiet machine."""
 

@@ -1,4 +1,4 @@
-"""The count of bytes equals what is stored, whatever was done."""
+"""The count of bytes equals what is stored, whatever was done; and no claim is lost, or kept by two."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from easel_queue import INPUT, REAR, SINK, Eviction, Queue, StreamCalls, StreamEndedError, Task
+from easel_queue import (
+    INPUT,
+    REAR,
+    SINK,
+    Body,
+    ClaimWantedError,
+    Eviction,
+    Queue,
+    StreamCalls,
+    StreamEndedError,
+    Task,
+)
 from easel_queue.call import Call
 
+from .claiming import announced, gone, held, new_claim
 from .conftest import Bench, Clock
 
 LONG_MS = 10**9
@@ -26,6 +39,7 @@ def check(queue: Queue) -> None:
         for entry in queue.run(stream.get(limit=1000)).entries:
             item = queue.keys.of(name, f"e:{entry.index}")
             stored += sum(int(queue._redis.hstrlen(item, field)) for field in ("data", "tags", "meta"))
+            stored += entry.claim.size if entry.claim else 0
         assert queue.run(stream.attributes()).bytes == stored, name
 
 
@@ -38,6 +52,7 @@ class Storm:
         self.leases: list[Task] = []
         self.puts = 0
         self.seen: Counter[str] = Counter()
+        self.brought: list[str] = []
         for stream in (queue.source, queue.sink, queue.rear):
             self.join(stream)
 
@@ -64,23 +79,38 @@ class Storm:
         except StreamEndedError:
             self.seen["refused"] += 1
 
+    def send(self, data: bytes, build: Callable[[Body], Call[Any]]) -> None:
+        """The body as it is, or a claim of it."""
+        if not data or self.chance.random() < 0.5:
+            self.run_open(build(data))
+            return
+        claim = new_claim(len(data))
+        try:
+            self.run_open(build(claim))
+        except ClaimWantedError:
+            self.brought.append(claim.name)
+            self.run_open(build(replace(claim, brought=True)))
+
     def put(self) -> None:
         self.puts += 1
         data = self.chance.randbytes(self.chance.randrange(200))
-        call = self.queue.tasks.put(
+        rid = f"r{self.puts}"
+        self.send(
             data,
-            request_id=f"r{self.puts}",
-            tags={"ü": "ö"},
-            max_length=9,
-            max_bytes=1000,
-            evict=Eviction(b"gone"),
+            lambda body: self.queue.tasks.put(
+                body,
+                request_id=rid,
+                tags={"ü": "ö"},
+                max_length=9,
+                max_bytes=1000,
+                evict=Eviction(b"gone"),
+            ),
         )
-        self.run_open(call)
 
     def append(self) -> None:
         stream = self.chance.choice((self.queue.sink, self.queue.rear))
         name = f"a{self.chance.random()}"
-        self.run_open(stream.append(b"own", request_id=name, max_bytes=900, evict=True))
+        self.send(b"own", lambda body: stream.append(body, request_id=name, max_bytes=900, evict=True))
 
     def take(self) -> None:
         call = self.queue.tasks.reserve(worker="w", lease_ms=LONG_MS, sink_max_length=9, sink_evict=True)
@@ -93,17 +123,15 @@ class Storm:
         if not self.leases:
             return
         task, tasks = self.leases.pop(), self.queue.tasks
-        self.queue.run(
-            self.chance.choice(
-                (
-                    tasks.finish(task, self.chance.randbytes(50), tags={"lastCode": "200"}),
-                    tasks.finish(task, b""),
-                    tasks.fail(task, error="e", data=b"dead", max_delivery=1),
-                    tasks.fail(task, error="e", data=b"dead", max_delivery=1, rear=False),
-                    tasks.release(task),
-                )
-            )
-        )
+        end = self.chance.choice(("done", "empty", "rear", "drop", "release"))
+        if end == "release":
+            self.queue.run(tasks.release(task))
+        elif end in {"done", "empty"}:
+            data = self.chance.randbytes(50) if end == "done" else b""
+            self.send(data, lambda body: tasks.finish(task, body, tags={"lastCode": "200"}))
+        else:
+            keep = end == "rear"
+            self.send(b"dead", lambda body: tasks.fail(task, error="e", data=body, max_delivery=1, rear=keep))
 
     def cancel(self) -> None:
         for entry in self.queue.run(self.queue.source.get(limit=1)).entries:
@@ -159,7 +187,10 @@ class Storm:
         self.queue.run(stream.truncate(min(self.some(stream), default=0) + 1))
 
     def get(self) -> None:
-        self.queue.run(self.stream().get(limit=1, remove=True))
+        stream = self.stream()
+        page = self.queue.run(stream.get(limit=1, remove=True))
+        if page.entries and page.entries[0].claim:
+            self.queue.run(stream.get(start=page.entries[0].index, remove=True, fetched=True))
 
     def requeue(self) -> None:
         for index in self.some(self.queue.rear):
@@ -182,12 +213,17 @@ def test_the_count_of_bytes_is_exact_on_every_path(queue: Queue, seed: int) -> N
     for _ in range(400):
         storm.step()
         check(queue)
+        known = [*held(queue), *gone(queue), *announced(queue)]
+        assert sorted(known) == sorted(storm.brought), "each in one place"
+    assert announced(queue) == set(), "nothing was refused in the second step"
+    assert len(storm.brought) > 30
     assert storm.puts > 30
     assert set(storm.seen) == {"refused", "set aside", "buried", "dropped", "forced out"}, "all was tried"
     assert all(storm.seen.values())
     for stream in (queue.source, queue.sink, queue.rear):
         queue.run(stream.truncate(10**9))
         assert queue.run(stream.attributes()).bytes == 0
+    assert gone(queue) == set(storm.brought)
 
 
 def test_expired_leases_and_forgotten_groups_keep_it_exact(queue: Queue, bench: Bench, clock: Clock) -> None:

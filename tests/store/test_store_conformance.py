@@ -80,7 +80,8 @@ def test_list_goes_by_string_prefix_in_byte_order(store: Store) -> None:
 @pytest.mark.parametrize(
     "key",
     ["", "/etc/passwd", "../x", "a/../x", "a/./x", "a//x", "a/", "a\\x", "a\0x", "a\nx", ".easel-x/y",
-     "run/up.json", "redis/appendonly.aof", "Run/up.json", "x" * 256, "a/" * 600 + "x", "a\ud800"],
+     "run/up.json", "redis/appendonly.aof", "Run/up.json", "claims/x/1", "x" * 256, "a/" * 600 + "x",
+     "a\ud800"],
 )  # fmt: skip
 def test_bad_keys_are_refused_by_every_call(store: Store, key: str) -> None:
     with pytest.raises(InvalidKeyError):
@@ -92,6 +93,12 @@ def test_bad_keys_are_refused_by_every_call(store: Store, key: str) -> None:
     with pytest.raises(InvalidKeyError):
         store.delete(key)
     assert list(store.list("")) == []
+
+
+def test_there_is_nothing_unfinished_to_remove(store: Store) -> None:
+    store.put("a.txt", b"x", "text/plain")
+    assert store.tidy(0) == 0
+    assert store.get("a.txt") == b"x"
 
 
 def test_check_leaves_nothing_behind(store: Store) -> None:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from easel_store import MODEL_FOLDERS, LocalStore, StoreError, make_layout, open_store
+from easel_contract.settings import CommonSettings
+from easel_store import (
+    MODEL_FOLDERS,
+    LocalStore,
+    StoreError,
+    claims_store,
+    configured_store,
+    make_layout,
+    open_store,
+)
 
 _WRITER = """
 import sys
@@ -37,6 +46,28 @@ def test_kill_9_never_leaves_half_a_file(tmp_path: Path) -> None:
     assert len(data) == 3_000_000
     assert len(set(data)) == 1
     assert list(LocalStore(tmp_path).list("")) == ["same.bin"]  # an unfinished file is not shown
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    old, new, file = folder / ".easel-1", folder / ".easel-2", folder / "c.png"
+    for path in (old, new, file):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    os.utime(file, (0, 0))
+    assert LocalStore(tmp_path).tidy(3600) == 1
+    assert sorted(folder.iterdir()) == [new, file]
+
+
+def test_claims_lie_where_no_picture_can(tmp_path: Path) -> None:
+    class Settings(CommonSettings):
+        data_dir: Path = tmp_path
+
+    claims_store(Settings()).put("easel/1", b"body", "x/y")
+    assert (tmp_path / "claims/easel/1").read_bytes() == b"body"
+    assert list(configured_store(Settings()).list("")) == []
+    assert list(claims_store(Settings()).list("")) == ["easel/1"]
 
 
 def test_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("EASEL_REDIS_URL", "http://secret-host"),
         ("EASEL_MOUNT_PATHS", "relative"),
         ("EASEL_LOG_LEVEL", "LOUD"),
+        ("EASEL_QUEUE_CLAIM_BYTES", "4095"),
+        ("EASEL_QUEUE_CLAIM_BYTES", "-1"),
     ],
 )
 def test_the_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -60,6 +60,18 @@ class BreakingHandler(Handler[bytes, bytes]):
         return data
 
 
+class LongNameHandler(BreakingHandler):
+    """Breaks while it runs; its tasks' ids are long, and echoed in the failure."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/long-name",)
+
+    def prepare(self, task: Task) -> bytes:
+        return task.data + b"/break/run"
+
+    def id_task(self, prepared: bytes) -> str:
+        return "n" * 3 * 4096
+
+
 class GateHandler(Handler[bytes, bytes]):
     """Runs until its test opens the gate; tells when it began and, if it is stopped, why."""
 

@@ -19,7 +19,9 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
+from easel_claims import Depot
 from easel_queue import Call, Entry, Keys, Queue, Status
+from easel_store import claims_store
 from easel_worker.handlers.registry import load_handlers
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
@@ -165,7 +167,8 @@ class LocalWorker:
         self.stats = Stats(CollectorRegistry())
         self.settings = settings
         self.registry = load_handlers(settings.handlers, settings, self.stats)
-        self.worker = Worker(queue, self.registry, self.stats, settings)
+        depot = Depot(claims_store(settings), service=settings.service, threshold=settings.queue_claim_bytes)
+        self.worker = Worker(queue, self.registry, depot, self.stats, settings)
 
     def start(self) -> None:
         self.worker.start()

@@ -11,10 +11,11 @@ from types import FrameType
 
 from prometheus_client import start_http_server
 
+from easel_claims import Depot
 from easel_contract import logs
 from easel_contract.settings import load
 from easel_queue import Queue
-from easel_store import StoreError
+from easel_store import StoreError, claims_store
 from easel_worker import __version__, doctor
 from easel_worker.handlers.registry import load_handlers
 from easel_worker.settings import WorkerSettings
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     stats = Stats()
     try:
         registry = load_handlers(settings.handlers, settings, stats)
+        store = claims_store(settings)
     except (ValueError, StoreError) as error:
         log.error("%s", error)
         return 2
@@ -48,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
         start_http_server(settings.metrics_port, settings.metrics_host)
     queue = Queue(settings.redis_url.get_secret_value(), service=settings.service)
     try:
-        return serve(Worker(queue, registry, stats, settings), settings)
+        depot = Depot(store, service=settings.service, threshold=settings.queue_claim_bytes)
+        return serve(Worker(queue, registry, depot, stats, settings), settings)
     finally:
         queue.close()
 

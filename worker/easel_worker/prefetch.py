@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from easel_claims import Claims
 from easel_queue import LeaseLostError, Task
 from easel_worker.duty import Duty
 from easel_worker.failure import failure_of
@@ -32,6 +33,7 @@ class Prefetcher(Duty):
         self,
         queue: SteadyQueue,
         registry: Registry,
+        claims: Claims,
         leases: LeaseKeeper,
         handoff: Handoff,
         publisher: Publisher,
@@ -41,6 +43,7 @@ class Prefetcher(Duty):
         super().__init__(on_crash)
         self._queue = queue
         self._registry = registry
+        self._claims = claims
         self._leases = leases
         self._handoff = handoff
         self._publisher = publisher
@@ -74,6 +77,7 @@ class Prefetcher(Duty):
         self._leases.hold(job)
         log.debug("task %s: reserved", job.request_id)
         try:
+            task = job.task = self._claims.whole(task)
             job.handler = self._registry.find(task)
             job.prepared = job.handler.prepare(task)
             job.id_task = job.handler.id_task(job.prepared)

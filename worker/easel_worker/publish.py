@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from easel_claims import Claims
 from easel_contract import results
 from easel_contract.results import Outcome
 from easel_queue import LeaseLostError, State, TaskCancelledError
@@ -45,6 +46,7 @@ class Publisher(Duty):
     def __init__(
         self,
         queue_: SteadyQueue,
+        claims: Claims,
         leases: LeaseKeeper,
         reporter: ProgressReporter,
         stats: Stats,
@@ -53,6 +55,7 @@ class Publisher(Duty):
     ) -> None:
         super().__init__(on_crash)
         self._queue = queue_
+        self._claims = claims
         self._leases = leases
         self._reporter = reporter
         self._stats = stats
@@ -130,15 +133,16 @@ class Publisher(Duty):
             log.info("task %s: refused (%d): %s", job.request_id, failure.code, failure.message)
             self._finish(job, result, State.DONE)
             return "refused"
-        failed = self._queue.run(
-            tasks.fail(
+        failed = self._claims.run(
+            result.data,
+            lambda body: tasks.fail(
                 job.task,
                 error=failure.message,
-                data=result.data,
+                data=body,
                 tags=result.tags,
                 max_delivery=self._settings.max_delivery,
                 rear=self._settings.dead_message_policy == "Rear",
-            )
+            ),
         )
         fate = "given up" if failed.dead else "will be tried again"
         log.warning(
@@ -147,7 +151,10 @@ class Publisher(Duty):
         return "dead" if failed.dead else "retried"
 
     def _finish(self, job: Job, outcome: Outcome, state: State) -> None:
-        self._queue.run(self._queue.tasks.finish(job.task, outcome.data, tags=outcome.tags, state=state))
+        self._claims.run(
+            outcome.data,
+            lambda body: self._queue.tasks.finish(job.task, body, tags=outcome.tags, state=state),
+        )
 
     def _end(self, job: Job, outcome: str) -> None:
         self._leases.drop(job)

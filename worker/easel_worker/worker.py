@@ -11,6 +11,7 @@ import logging
 import queue
 import time
 
+from easel_claims import Claims, Depot
 from easel_queue import Queue
 from easel_worker.duty import Duty
 from easel_worker.handlers.registry import Registry
@@ -40,20 +41,32 @@ class Worker:
     process reads it, adds its own signals, and calls `drain`.
     """
 
-    def __init__(self, queue_: Queue, registry: Registry, stats: Stats, settings: WorkerSettings) -> None:
+    def __init__(
+        self, queue_: Queue, registry: Registry, depot: Depot, stats: Stats, settings: WorkerSettings
+    ) -> None:
         # SimpleQueue, because signal handlers may put into it at any moment.
         self.events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._settings = settings
         self._stats = stats
         self._queue = SteadyQueue(queue_)
+        claims = Claims(depot, queue_.claims, self._queue)
         self._handoff = Handoff(settings.prefetch)
         self._reporter = ProgressReporter(self._queue, self._crashed)
         self._leases = LeaseKeeper(self._queue, settings.lease_ms, self._crashed)
         self._inbox = Inbox(self._queue, settings.worker_id, self._leases, self._crashed)
         self.heartbeat = Heartbeat(self._queue, registry, stats, settings, self._crashed)
-        self._publisher = Publisher(self._queue, self._leases, self._reporter, stats, settings, self._crashed)
+        self._publisher = Publisher(
+            self._queue, claims, self._leases, self._reporter, stats, settings, self._crashed
+        )
         self._prefetcher = Prefetcher(
-            self._queue, registry, self._leases, self._handoff, self._publisher, settings, self._crashed
+            self._queue,
+            registry,
+            claims,
+            self._leases,
+            self._handoff,
+            self._publisher,
+            settings,
+            self._crashed,
         )
         self._torch = TorchThread(
             self._queue,

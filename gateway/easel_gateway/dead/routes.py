@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from easel_claims import ClaimMissingError
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import Gateway, gateway_of
 from easel_queue import TRUNCATE_BATCH, DeadLetter, RequestIdTakenError
@@ -63,11 +65,19 @@ async def list_dead(
 @router.get("/easel/v1/dead/{name}")
 async def show_dead(request: Request, name: str) -> Response:
     """One letter, by index or request id, with the error of each delivery and the request's body: as JSON if
-    it is that (and below 1 MiB), else as base64 text; `body_encoding` says which."""
-    queue = gateway_of(request).queue
-    letter = await queue.run(queue.dead.show(name))
+    it is that (and below 1 MiB), else as base64 text; `body_encoding` says which. A body that is missing from
+    the store is null, its encoding `missing`, and `body_error` says more."""
+    gateway = gateway_of(request)
+    letter = await gateway.queue.run(gateway.queue.dead.show(name))
     if letter is None:
         raise _unknown(name)
+    if letter.claim is None:
+        return Response(render_whole(letter), media_type="application/json")
+    try:
+        letter = replace(letter, data=await gateway.claims.fetch(letter.claim))
+    except ClaimMissingError as error:
+        shown = {**_details(letter), "body_encoding": "missing", "body": None, "body_error": str(error)}
+        return Response(_json(shown), media_type="application/json")
     return Response(render_whole(letter), media_type="application/json")
 
 
@@ -157,7 +167,7 @@ def render(letter: DeadLetter) -> dict[str, Any]:
 def render_whole(letter: DeadLetter) -> bytes:
     """One letter with its body, as JSON text. The body is JSON too if it is small enough to be looked at
     here and can be sent as such; half a surrogate pair or 1e999 cannot."""
-    shown = {**render(letter), "errors": list(letter.errors), "meta": letter.meta}
+    shown = _details(letter)
     if letter.size <= MAX_SHOWN_BYTES:
         try:
             return _json({**shown, "body_encoding": "json", "body": json.loads(letter.data)})
@@ -165,6 +175,10 @@ def render_whole(letter: DeadLetter) -> bytes:
             pass
     body = base64.b64encode(letter.data).decode()
     return _json({**shown, "body_encoding": "base64", "body": body})
+
+
+def _details(letter: DeadLetter) -> dict[str, Any]:
+    return {**render(letter), "errors": list(letter.errors), "meta": letter.meta}
 
 
 def _json(content: dict[str, Any]) -> bytes:

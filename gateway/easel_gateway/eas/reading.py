@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from easel_gateway.bodies import whole
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.gateway import Gateway, gateway_of
-from easel_queue import AsyncQueue, Entry
+from easel_queue import AsyncQueue, Entry, QueueUnavailableError
 
 MAX_LENGTH = 1000
 """Most items of one answer."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Bodies of one answer, about: once they are this large no more items are added."""
 MARGIN_S = 0.3
 MARGIN_SHARE = 0.94
 """A long poll is answered at min(t - 0.3 s, 0.94 t): the Python SDK's own timeout equals the one it asks
@@ -44,9 +48,13 @@ def answer_within(timeout_s: float) -> float:
 
 
 async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: bool) -> list[Entry]:
-    """What is there now, at most `wanted.limit` items, in order. Goes over the whole queue if it must."""
+    """What is there now, in order, at most `wanted.limit` items and about `MAX_BYTES`. Goes over the whole
+    queue if it must.
+
+    With `remove` they are gone; but if the body of one is a claim, all of them are still there: see `take`.
+    """
     found: list[Entry] = []
-    start = wanted.start
+    start, size = wanted.start, 0
     while True:
         page = await queue.run(
             target.stream(queue).get(
@@ -55,19 +63,48 @@ async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: boo
                 request_id=wanted.request_id,
                 tags=wanted.tags,
                 remove=remove,
+                max_bytes=MAX_BYTES - size,
             )
         )
+        if remove and found and _large(page.entries):
+            return found  # these are gone, those are not: they are for the next get
         found += page.entries
-        if len(found) >= wanted.limit or not page.next_index:
+        size += sum(map(_size, page.entries))
+        if len(found) >= wanted.limit or size >= MAX_BYTES or not page.next_index:
             return found
         start = page.next_index
+
+
+async def take(queue: AsyncQueue, target: Target, found: list[Entry]) -> list[Entry]:
+    """Remove items whose bodies are here by now. What somebody else has removed meanwhile is left out, and
+    so is what stays because Redis went away midway."""
+    stream = target.stream(queue)
+    taken: list[Entry] = []
+    for entry in found:
+        try:
+            page = await queue.run(stream.get(start=entry.index, remove=True, fetched=True))
+        except QueueUnavailableError:
+            if taken:
+                return taken
+            raise
+        if page.entries:
+            taken.append(entry)
+    return taken
+
+
+def _large(entries: Sequence[Entry]) -> bool:
+    return any(entry.claim for entry in entries)
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.data) + (entry.claim.size if entry.claim else 0)
 
 
 async def get(request: Request, target: Target, query: Query, *, single: bool) -> list[Entry]:
     """Answer one get: at once when enough is there, else when it is or the time is over.
 
     Items are removed (``_auto_delete_``, the default) only while the client is still connected, in the same
-    step that reads them, so two readers never get the same item.
+    step that reads them, so two readers never get the same item; large ones once their bodies are here.
     """
     gateway = gateway_of(request)
     wanted = Wanted.of(query, single=single)
@@ -80,6 +117,12 @@ async def get(request: Request, target: Target, query: Query, *, single: bool) -
             if hang_up.happened:
                 return []
             found = await read(gateway.queue, target, wanted, remove=remove)
+            if _large(found):
+                # Fetched before they are removed: neither a store that is away nor a hang-up loses them.
+                bodies = await hang_up.race(whole(gateway.claims, found))
+                if bodies is None or hang_up.happened:
+                    return []
+                found = await take(gateway.queue, target, bodies) if remove else bodies
             # Nothing, although something was there: another reader was faster, so the wait goes on.
             if found or clock.time() >= deadline or gateway.closing.is_set():
                 return found
@@ -91,7 +134,10 @@ async def _wait_for_enough(gateway: Gateway, target: Target, wanted: Wanted, dea
     with gateway.hub.on_queue(target.name) as signal:
         while not gateway.closing.is_set():
             rest = deadline - clock.time()
-            if rest <= 0 or len(await read(gateway.queue, target, wanted, remove=False)) >= wanted.limit:
+            if rest <= 0:
+                return
+            there = await read(gateway.queue, target, wanted, remove=False)
+            if len(there) >= wanted.limit or sum(map(_size, there)) >= MAX_BYTES:
                 return
             # Cut into pieces, so that a stopping server is noticed.
             await signal.wait(min(rest, 1.0))

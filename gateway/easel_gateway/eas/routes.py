@@ -123,9 +123,10 @@ async def _put(request: Request, target: Target, query: Query) -> Response:
         # An id that the client chose may be there already, and the queue stores an id once.
         chosen = request.state.request_id_chosen
         request_id = str(uuid.uuid4()) if chosen else request_id_of(request)
-        placed = await queue.run(
-            target.stream(queue).append(
-                data,
+        placed = await gateway_of(request).claims.run(
+            data,
+            lambda body: target.stream(queue).append(
+                body,
                 request_id=request_id,
                 tags=dict(query.tags),
                 priority=priority_of(query, request.headers.get(PRIORITY_HEADER)),
@@ -133,7 +134,7 @@ async def _put(request: Request, target: Target, query: Query) -> Response:
                 max_bytes=settings.sink_max_bytes,
                 evict=settings.queue_sink_auto_evict and target.name == "sink",
                 once=once,
-            )
+            ),
         )
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})
 

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from enum import Enum
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from starlette.requests import HTTPConnection
 
+from easel_gateway.bodies import whole_one
 from easel_gateway.eas.codecs import Codec, negotiate
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target, consumer_of
@@ -28,8 +29,11 @@ from easel_queue import (
     StreamEndedError,
     WatcherFencedError,
 )
+from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_WINDOW = 10_000
 TAKEN_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -49,6 +53,7 @@ class Ending(str, Enum):
     TAKEN_OVER = "another connection took this uid over"
     STOPPING = "server stops"
     AWAY = "Redis does not answer"
+    STORE_AWAY = "storage does not answer"
 
 
 class Transport(Protocol):
@@ -164,24 +169,45 @@ class Watch:
     async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
         with self._gateway.hub.on_queue(self._target.name) as signal:
             while True:
-                for entry in entries:
-                    await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
-                if entries and self._auto_commit:
-                    await self._commit(entries)
+                await self._send(transport, entries)
                 entries = await self._deliver(BATCH)
                 while not entries:
                     await signal.wait(self._refresh_s)
                     entries = await self._deliver(BATCH)
 
-    async def _send(self, transport: Transport, frame: bytes) -> None:
-        """Put one frame on the wire. A slow reader may block this for long: meanwhile say that it lives."""
-        sending = asyncio.ensure_future(transport.send(frame))
+    async def _send(self, transport: Transport, entries: Sequence[Entry]) -> None:
+        """Put items on the wire in their order, and commit them if that was asked for.
+
+        Large bodies are fetched side by side; none holds up an item that is before it.
+        """
+        claims = self._gateway.claims
+        fetching = {
+            entry.index: asyncio.ensure_future(whole_one(claims, entry)) for entry in entries if entry.claim
+        }
+        sent: list[Entry] = []
         try:
-            while not (await asyncio.wait({sending}, timeout=self._refresh_s))[0]:
-                await self._deliver(0)
-            sending.result()
+            for entry in entries:
+                full = await self._living(fetching[entry.index]) if entry.claim else entry
+                await self._living(transport.send(self.codec.frame(full, index_only=self._index_only)))
+                sent.append(entry)
+        except StoreError:
+            if self._auto_commit and sent:
+                await self._commit(sent)
+            raise
         finally:
-            sending.cancel()
+            await _stop(*fetching.values())
+        if self._auto_commit and sent:
+            await self._commit(sent)
+
+    async def _living(self, work: Awaitable[T]) -> T:
+        """Wait for what a slow reader or store may hold up for long; say meanwhile that the watcher lives."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({doing}, timeout=self._refresh_s))[0]:
+                await self._deliver(0)
+            return doing.result()
+        finally:
+            doing.cancel()
 
     async def _deliver(self, limit: int) -> Sequence[Entry]:
         return await self._queue.run(
@@ -220,4 +246,7 @@ def _ending(pushing: asyncio.Future[NoReturn]) -> Ending:
     if isinstance(error, QueueUnavailableError):
         _log.warning("a watch ends: %s", error)
         return Ending.AWAY
+    if isinstance(error, StoreError):
+        _log.warning("a watch ends: %s", error)
+        return Ending.STORE_AWAY
     raise error

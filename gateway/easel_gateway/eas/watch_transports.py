@@ -13,6 +13,7 @@ _CLOSE_CODES = {
     Ending.TAKEN_OVER: 1008,
     Ending.STOPPING: 1001,
     Ending.AWAY: 1011,
+    Ending.STORE_AWAY: 1011,
 }
 
 LENGTH_BYTES = 4

@@ -3,9 +3,9 @@
 -- first index, also after the stream's end. A full queue refuses, or (evict) drops its oldest items.
 -- KEYS  1 <q>:seq  2 <q>:entries  3 <q>:rid  4 <q>:prio  5 <q>:groups  6 <q>:eos  7 the idempotency key's
 -- ARGV  1 root  2 now  3 queue  4 request id  5 data  6 tags  7 priority  8 max length  9 fingerprint ('': no key)
---       10 max bytes  11 1 = evict
+--       10 max bytes  11 1 = evict  12 claim (then data is '')
 -- Returns the index; {index, request id, reply} for a known key; or ENDED, QUEUE_FULL, TOO_LARGE,
--- KEY_REUSED, ID_TAKEN.
+-- KEY_REUSED, ID_TAKEN, CLAIM_WANTED (all is well: bring the body, then put it), CLAIM_LOST.
 -- @include base
 -- @include entry
 -- @include room
@@ -24,15 +24,19 @@ end
 if redis.call('EXISTS', KEYS[6]) == 1 then
   return ENDED
 end
-local size = #ARGV[5] + #ARGV[6] + 2 -- the meta is {}
+local size = #ARGV[5] + #ARGV[6] + 2 + claim_size(ARGV[12]) -- the meta is {}
 if max_bytes > 0 and size > max_bytes then
   return TOO_LARGE
 end
 if not has_room(queue, size, tonumber(ARGV[8]), max_bytes, ARGV[11] == '1') then
   return QUEUE_FULL
 end
+local refused = claim_first(ARGV[12])
+if refused then
+  return refused
+end
 local index = redis.call('INCR', KEYS[1])
-store_entry(queue, index, rid, tonumber(ARGV[7]), { 'data', ARGV[5], 'tags', ARGV[6], 'meta', '{}' })
+store_entry(queue, index, rid, tonumber(ARGV[7]), { 'data', ARGV[5], 'tags', ARGV[6], 'meta', '{}' }, ARGV[12])
 if print ~= '' then
   remember_put(KEYS[7], print, queue, index, rid, '')
 end

@@ -6,9 +6,11 @@
 -- An auto-committing watcher has no window: its items are committed once they are on the wire.
 -- KEYS  1 <q>:watchers  2 <q>:g:<gid>:todo  3 <q>:g:<gid>:pend  4 <q>:g:<gid>:w:<uid>  5 <q>:g:<gid>:c  6 <q>:groups
 --       7 <q>:eos
--- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit  8 max bytes of data (one item goes beyond)
--- Returns {index, rid, tags, data, prio, at, meta, errors, index, ...}, FENCED, or ENDED.
+-- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit  8 max bytes of data (one item goes beyond;
+--       claims count with the size of what they stand for)
+-- Returns {index, rid, tags, data, prio, at, meta, errors, claim, index, ...}, FENCED, or ENDED.
 -- @include base
+-- @include entry
 -- @include stream_filter
 local queue, gid, uid = ARGV[3], ARGV[4], ARGV[5]
 local LOOKED_AT = 1000 -- items below the start or outside the filter are stepped over, this many at most
@@ -45,20 +47,19 @@ while taken < room and position < LOOKED_AT and bytes < max_bytes do
     end
     local fits = tonumber(member) >= record.start
     local f = fits and redis.call('HMGET', key(queue, 'e:' .. member), 'rid', 'tags', 'data', 'prio', 'at', 'meta',
-      'errors')
+      'errors', 'claim')
     if fits and f[1] and matches(f[2], wanted) then
       taken = taken + 1
       redis.call('ZREM', KEYS[2], member)
       redis.call('HSET', KEYS[3], member, uid)
       redis.call('ZADD', KEYS[4], member, member)
       if record.index_only then
-        f[3] = ''
+        f[3], f[8] = '', ''
       end
-      bytes = bytes + #f[3]
+      bytes = bytes + #f[3] + claim_size(f[8])
       reply[#reply + 1] = member
-      f[7] = f[7] or ''
-      for field = 1, 7 do
-        reply[#reply + 1] = f[field]
+      for field = 1, 8 do
+        reply[#reply + 1] = f[field] or ''
       end
     else
       position = position + 1

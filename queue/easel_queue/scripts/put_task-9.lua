@@ -9,13 +9,14 @@
 --       9 the idempotency key's
 -- ARGV  1 root  2 now  3 request id  4 data  5 tags  6 meta  7 priority  8 reply  9 max length  10 sink max length
 --       11 fingerprint of the request ('': no key)  12 max bytes  13 sink max bytes  14 1 = the sink drops its oldest
---       15 1 = evict  16 data of evicted tasks' results  17 extra tags of those (JSON)
---       18 user  19 the user's share in thousandths  20 what it has in common with others, one name a line; under the
---       first it can be rendered in one batch  21 tasks of one user that may wait  22 tasks that one user may put in a
+--       15 1 = evict  16 data of evicted tasks' results  17 extra tags of those (JSON)  18 claim (then data is '')
+--       19 user  20 the user's share in thousandths  21 what it has in common with others, one name a line; under the
+--       first it can be rendered in one batch  22 tasks of one user that may wait  23 tasks that one user may put in a
 --       minute (both 0: no limit)
 -- Returns the index; {index, request id, reply} for a known key; or ENDED, QUEUE_FULL, SINK_FULL (direct replies only:
 -- nobody would ever render them), TOO_LARGE (for an empty queue too), KEY_REUSED (for another request), ID_TAKEN (a
--- new key, but the request id is another task's), USER_FULL, or {TOO_FAST, ms after which it would be accepted}.
+-- new key, but the request id is another task's), USER_FULL, {TOO_FAST, ms after which it would be accepted},
+-- CLAIM_WANTED (all is well: bring the body, then put it), CLAIM_LOST.
 -- @include base
 -- @include entry
 -- @include task
@@ -23,7 +24,7 @@
 -- @include evict
 -- @include once
 -- @include user
-local rids, user = KEYS[3], ARGV[18]
+local rids, user = KEYS[3], ARGV[19]
 local rid, priority, print = ARGV[3], tonumber(ARGV[7]), ARGV[11]
 local max_length, max_bytes = tonumber(ARGV[9]), tonumber(ARGV[12])
 
@@ -41,11 +42,11 @@ if redis.call('EXISTS', KEYS[8]) == 1 then
   return ENDED
 end
 
-local size = #ARGV[4] + #ARGV[5] + #ARGV[6]
+local size = #ARGV[4] + #ARGV[5] + #ARGV[6] + claim_size(ARGV[18])
 if max_bytes > 0 and size > max_bytes then
   return TOO_LARGE
 end
-local too_much = beyond(user, tonumber(ARGV[21]), tonumber(ARGV[22]))
+local too_much = beyond(user, tonumber(ARGV[22]), tonumber(ARGV[23]))
 if too_much then
   return too_much
 end
@@ -57,18 +58,23 @@ end
 if (ARGV[8] == 'direct' or full) and not has_room('sink', 1, tonumber(ARGV[10]), tonumber(ARGV[13]), ARGV[14] == '1') then
   return full and QUEUE_FULL or SINK_FULL
 end
+local claim = ARGV[18]
+local refused = claim_first(claim)
+if refused then
+  return refused
+end
 evict_tasks(evicted or {}, ARGV[16], ARGV[17])
 
 local index = redis.call('INCR', KEYS[1])
 store_entry('in', index, rid, priority, {
-  'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting', 'user', user, 'kin', ARGV[20],
-})
+  'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting', 'user', user, 'kin', ARGV[21],
+}, claim)
 if print ~= '' then
   remember_put(KEYS[9], print, 'in', index, rid, ARGV[8])
 end
-set_share(user, tonumber(ARGV[19]))
+set_share(user, tonumber(ARGV[20]))
 enter_line(whole(index), ARGV[7], user)
-if ARGV[22] ~= '0' then
+if ARGV[23] ~= '0' then
   count_put(user, index)
 end
 ring()

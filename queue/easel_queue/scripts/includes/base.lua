@@ -9,7 +9,8 @@ if now == 0 then
 end
 
 local LEASE_LOST, QUEUE_FULL, SINK_FULL, CANCELLED, DUPLICATE, FENCED, ENDED = -1, -2, -3, -4, -5, -6, -7
-local KEY_REUSED, ID_TAKEN, TOO_LARGE, USER_FULL, TOO_FAST = -10, -11, -12, -13, -14
+local KEY_REUSED, ID_TAKEN, TOO_LARGE = -10, -11, -12
+local CLAIM_WANTED, CLAIM_LOST, USER_FULL, TOO_FAST = -13, -14, -15, -16
 
 local function whole(number)
   return string.format('%.0f', number)

@@ -12,7 +12,8 @@ end
 -- that was done. Its result goes to the sink: whoever waited for it has been answered.
 -- Returns its index, ENDED, QUEUE_FULL, or ID_TAKEN when a newer task has its request id.
 local function revive(member, max_length, max_bytes)
-  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'user', 'kin', 'idem')
+  local f = redis.call('HMGET', key('rear', 'e:' .. member), 'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'idem',
+    'claim', 'user', 'kin')
   if redis.call('HEXISTS', key('in', 'rid'), f[1]) == 1 then
     return ID_TAKEN
   end
@@ -22,20 +23,21 @@ local function revive(member, max_length, max_bytes)
   local tags = cjson.decode(f[4])
   tags.requeued = whole((tonumber(tags.requeued) or 0) + 1)
   tags = cjson.encode(tags)
-  if not fits(length_of('in'), bytes_of('in'), #f[3] + #tags + #f[5], max_length, max_bytes) then
+  if not fits(length_of('in'), bytes_of('in'), #f[3] + #tags + #f[5] + claim_size(f[8]), max_length, max_bytes) then
     return QUEUE_FULL
   end
+  local claim = pass_claim('rear', member)
   remove_entry('rear', member)
   store_entry('in', tonumber(member), f[1], tonumber(f[2]), {
     'data', f[3], 'tags', tags, 'meta', f[5], 'reply', 'sink', 'state', 'waiting', 'errors', f[6] or '[]', 'requeued', 1,
-    'user', f[7] or '', 'kin', f[8] or '',
-  })
-  if f[9] and redis.call('HGET', f[9], 'rid') == f[1] then
-    redis.call('PERSIST', f[9])
-    redis.call('HSET', f[9], 'reply', 'sink')
-    redis.call('HSET', key('in', 'e:' .. member), 'idem', f[9])
+    'user', f[9] or '', 'kin', f[10] or '',
+  }, claim)
+  if f[7] and redis.call('HGET', f[7], 'rid') == f[1] then
+    redis.call('PERSIST', f[7])
+    redis.call('HSET', f[7], 'reply', 'sink')
+    redis.call('HSET', key('in', 'e:' .. member), 'idem', f[7])
   end
-  enter_line(member, f[2], f[7] or '')
+  enter_line(member, f[2], f[9] or '')
   ring()
   say({ q = 'in', r = f[1], s = 'waiting' })
   return tonumber(member)

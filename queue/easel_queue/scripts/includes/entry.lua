@@ -4,15 +4,62 @@ local KEPT = 3600000 -- an hour: long enough to repeat a call or to ask how a ta
 
 local SIZED = { data = true, tags = true, meta = true } -- what the queue's count of bytes consists of
 
--- Store an item, count its bytes, and hand it to every consumer group of the queue. `fields` is a flat list for HSET.
-local function store_entry(queue, index, rid, priority, fields)
-  local name, size = key(queue, 'e:' .. whole(index)), 0
+-- A claim is a body that lies outside: "<bytes> <name>", '' or absent when there is none. Its name is announced before
+-- the body is brought there, and `gone` once nothing here refers to it any more: whoever tends the other side deletes
+-- it then. A caller that has not brought it yet writes "?<bytes> <name>".
+local function claim_size(claim)
+  return tonumber(string.match(claim or '', '^%??(%d+) ') or '0')
+end
+
+local function claim_name(claim)
+  return string.match(claim, ' (.+)$')
+end
+
+-- The last question before a body is stored: what to answer a caller who has to bring it first, or who was so slow
+-- that it was swept away. nil when it is there, or when there is no claim.
+local function claim_first(claim)
+  if claim == '' then
+    return nil
+  end
+  if string.sub(claim, 1, 1) == '?' then
+    redis.call('ZADD', root .. ':claims:announced', whole(now), claim_name(claim))
+    return CLAIM_WANTED
+  end
+  return not redis.call('ZSCORE', root .. ':claims:announced', claim_name(claim)) and CLAIM_LOST or nil
+end
+
+-- From here on something refers to this claim.
+local function hold_claim(claim)
+  redis.call('ZREM', root .. ':claims:announced', claim_name(claim))
+end
+
+-- Nothing refers to it any more, or from `at` (ms) on.
+local function release_claim(claim, at)
+  redis.call('ZADD', root .. ':claims:gone', whole(at), claim_name(claim))
+end
+
+-- Take an item's claim off, so that another item can have it: '' when there is none.
+local function pass_claim(queue, member)
+  local name = key(queue, 'e:' .. member)
+  local claim = redis.call('HGET', name, 'claim')
+  redis.call('HDEL', name, 'claim')
+  return claim or ''
+end
+
+-- Store an item, count its bytes, and hand it to every consumer group of the queue. `fields` is a flat list for HSET,
+-- `claim` its body if that lies outside.
+local function store_entry(queue, index, rid, priority, fields, claim)
+  local name, size = key(queue, 'e:' .. whole(index)), claim_size(claim)
   for position = 1, #fields, 2 do
     if SIZED[fields[position]] then
       size = size + #fields[position + 1]
     end
   end
   redis.call('HSET', name, 'rid', rid, 'prio', priority, 'at', whole(now), 'size', size, unpack(fields))
+  if claim and claim ~= '' then
+    redis.call('HSET', name, 'claim', claim)
+    hold_claim(claim)
+  end
   redis.call('INCRBY', key(queue, 'bytes'), size)
   redis.call('ZADD', key(queue, 'entries'), whole(index), whole(index))
   redis.call('HSET', key(queue, 'rid'), rid, whole(index))
@@ -65,10 +112,10 @@ local function give_up_place(member)
 end
 
 -- Remove an item from a queue for everybody. On the input queue this also ends its lease. Its idempotency key is
--- remembered for an hour from now, unless that names another item meanwhile.
+-- remembered for an hour from now, unless that names another item meanwhile. Its claim is gone.
 local function remove_entry(queue, member)
   local name = key(queue, 'e:' .. member)
-  local f = redis.call('HMGET', name, 'rid', 'size', 'idem')
+  local f = redis.call('HMGET', name, 'rid', 'size', 'idem', 'claim')
   local rid = f[1]
   if rid and redis.call('HGET', key(queue, 'rid'), rid) == member then
     redis.call('HDEL', key(queue, 'rid'), rid)
@@ -78,6 +125,9 @@ local function remove_entry(queue, member)
   end
   if f[3] and redis.call('HGET', f[3], 'rid') == rid then
     redis.call('PEXPIRE', f[3], KEPT)
+  end
+  if f[4] then
+    release_claim(f[4], now)
   end
   if queue == 'in' then
     give_up_place(member)

@@ -1,4 +1,5 @@
 -- Moving tasks of the input queue. Needs base and entry.
+local REPLY_KEPT = 600000 -- 10 minutes for a caller that is still there
 
 -- True if `token` is the task's current lease.
 local function holds(member, token)
@@ -8,8 +9,10 @@ end
 -- What a worker needs to know of a task, for the reply of reserve and reap.
 local function describe(member, token, lease_until)
   local name = key('in', 'e:' .. member)
-  local f = redis.call('HMGET', name, 'rid', 'tags', 'meta', 'data', 'prio', 'at', 'dlv', 'reply', 'errors')
-  return { member, token, whole(lease_until), f[1], f[2], f[3], f[4], f[5], f[6], f[7] or '0', f[8], f[9] or '' }
+  local f = redis.call('HMGET', name, 'rid', 'tags', 'meta', 'data', 'prio', 'at', 'dlv', 'reply', 'errors', 'claim')
+  return {
+    member, token, whole(lease_until), f[1], f[2], f[3], f[4], f[5], f[6], f[7] or '0', f[8], f[9] or '', f[10] or '',
+  }
 end
 
 -- Lease a task. Tokens only grow, so a later lease always fences an earlier one.
@@ -42,22 +45,28 @@ end
 
 -- A task ends: remove it, deliver its result, remember how it ended, tell whoever waits.
 -- An empty result is not delivered to the sink (a container that answers nothing has nothing to say).
+-- Its claim, if it has one, is known to be there (see claim_first).
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
-local function conclude(member, state, token, data, tags)
+local function conclude(member, state, token, data, tags, claim)
+  claim = claim or ''
   local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'idem')
   local rid = f[1]
   remove_entry('in', member)
   local sink = 0
   if f[2] == 'direct' then
     local reply = root .. ':reply:' .. rid
-    redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now))
+    redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now), 'claim', claim)
     if f[3] then
       redis.call('HSET', reply, 'keep', 1) -- its caller may ask again under its idempotency key
     end
-    redis.call('PEXPIRE', reply, 600000) -- 10 minutes for a caller that is still there
-  elseif data ~= '' then
+    redis.call('PEXPIRE', reply, REPLY_KEPT)
+    if claim ~= '' then
+      hold_claim(claim)
+      release_claim(claim, now + REPLY_KEPT)
+    end
+  elseif data ~= '' or claim ~= '' then
     sink = redis.call('INCR', key('sink', 'seq'))
-    store_entry('sink', sink, rid, 0, { 'data', data, 'tags', tags, 'meta', '{}' })
+    store_entry('sink', sink, rid, 0, { 'data', data, 'tags', tags, 'meta', '{}' }, claim)
   end
   local done = root .. ':done:' .. rid
   redis.call('HSET', done, 'index', member, 'state', state, 'token', token, 'sink', sink)
@@ -67,20 +76,20 @@ local function conclude(member, state, token, data, tags)
 end
 
 -- Give a task up: a result that says so, and the task itself in the rear if it is to be kept.
-local function bury(member, token, data, tags, keep)
+local function bury(member, token, data, tags, keep, claim)
   if keep then
     local f = redis.call('HMGET', key('in', 'e:' .. member),
       'rid', 'prio', 'data', 'tags', 'meta', 'errors', 'dlv', 'at', 'user', 'kin', 'idem')
     store_entry('rear', tonumber(member), f[1], tonumber(f[2]), {
       'data', f[3], 'tags', f[4], 'meta', f[5], 'errors', f[6] or '[]', 'dlv', f[7] or '0', 'put_at', f[8],
       'user', f[9], 'kin', f[10],
-    })
+    }, pass_claim('in', member))
     if f[11] then -- a requeue within the hour finds it again
       redis.call('HSET', key('rear', 'e:' .. member), 'idem', f[11])
     end
     say({ q = 'rear' })
   end
-  conclude(member, 'dead', token, data, tags)
+  conclude(member, 'dead', token, data, tags, claim)
 end
 
 -- The end of a delivery that brought no result: back into the line, unless somebody has cancelled the task
