@@ -90,6 +90,7 @@ class Watch:
         request_id, self._tags = query.wanted()
         if request_id is not None:
             self._tags[REQUEST_ID_TAG] = request_id
+        self._sent: list[int] = []
         self._ttl_ms = int(gateway.settings.watcher_ttl_s * 1000)
         self._refresh_s = gateway.settings.watcher_ttl_s / 3
 
@@ -131,6 +132,8 @@ class Watch:
 
     async def _leave(self) -> None:
         try:
+            # A client may close in the moment in which it has what it wants, before that is committed.
+            await self._settle()
             await self._queue.run(
                 self._calls.leave(
                     group=self._consumer.group, uid=self._consumer.uid, connection=self._connection
@@ -165,17 +168,16 @@ class Watch:
         with self._gateway.hub.on_queue(self._target.name) as signal:
             while True:
                 for entry in entries:
-                    await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
-                if entries and self._auto_commit:
-                    await self._commit(entries)
+                    await self._send(transport, entry)
+                await self._settle()
                 entries = await self._deliver(BATCH)
                 while not entries:
                     await signal.wait(self._refresh_s)
                     entries = await self._deliver(BATCH)
 
-    async def _send(self, transport: Transport, frame: bytes) -> None:
-        """Put one frame on the wire. A slow reader may block this for long: meanwhile say that it lives."""
-        sending = asyncio.ensure_future(transport.send(frame))
+    async def _send(self, transport: Transport, entry: Entry) -> None:
+        """Put one item on the wire. A slow reader may block this for long: meanwhile say that it lives."""
+        sending = asyncio.ensure_future(self._transmit(transport, entry))
         try:
             while not (await asyncio.wait({sending}, timeout=self._refresh_s))[0]:
                 await self._deliver(0)
@@ -193,9 +195,17 @@ class Watch:
             )
         )
 
-    async def _commit(self, entries: Sequence[Entry]) -> None:
-        indexes = [entry.index for entry in entries]
-        await self._queue.run(self._calls.commit(indexes, group=self._consumer.group))
+    async def _transmit(self, transport: Transport, entry: Entry) -> None:
+        await transport.send(self.codec.frame(entry, index_only=self._index_only))
+        if self._auto_commit:
+            self._sent.append(entry.index)
+
+    async def _settle(self) -> None:
+        """Commit what was sent to a watcher that commits nothing itself."""
+        if self._sent:
+            indexes = tuple(self._sent)
+            await self._queue.run(self._calls.commit(indexes, group=self._consumer.group))
+            del self._sent[: len(indexes)]
 
 
 async def _stop(*tasks: asyncio.Future[Any]) -> None:
