@@ -17,7 +17,7 @@ from typing import Any
 from .service import TOKEN, Service
 
 PROGRAMS = Path(__file__).parent / "programs"
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 
 
 class Sdk:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from .frames import read_attributes, read_item, read_items
-from .service import REAR, WAIT_S, Service
+from .service import REAR, WAIT_S, Service, until
 from .wire import RefusedError, WireSocket
 
 PROTOBUF = {"Accept": "application/vnd.google.protobuf"}
@@ -259,7 +259,7 @@ def test_watch_with_window_filter_and_start(where: Where) -> None:
         assert [read_item(watch.item()).index for _ in range(2)] == [second, third]
         where.put("d")
         assert data_of(watch) == b"d"
-    assert where.length() == 0
+    until(lambda: where.length() == 0, "what was sent is committed")
 
 
 def test_watch_as_a_plain_stream_of_frames(where: Where) -> None:

@@ -6,10 +6,14 @@ import asyncio
 import json
 
 import pytest
+from starlette.requests import HTTPConnection
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from easel_gateway.eas.codecs import PROTOBUF_TYPE
+from easel_gateway.eas.query import Query
+from easel_gateway.eas.target import Target
+from easel_gateway.eas.watch import Ending, Watch
 
 from .conftest import WAIT_S, RunningGateway, StartGateway
 from .eas_clients import Watcher, left, length, watching
@@ -49,6 +53,40 @@ async def test_auto_commit_ignores_the_window_and_empties_the_sink(gateway: Runn
         assert await watcher.indexes(1) == [11]
     await left(gateway)
     assert await length(gateway) == "0"
+
+
+class LeavingReader:
+    """A transport whose peer reads two items and goes while the third is on its way."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.left = asyncio.Event()
+
+    async def open(self) -> None:
+        pass
+
+    async def send(self, frame: bytes) -> None:
+        if self.read == 2:
+            self.left.set()
+            await asyncio.Event().wait()
+        self.read += 1
+
+    async def gone(self) -> None:
+        await self.left.wait()
+
+    async def end(self, ending: Ending) -> None:
+        raise AssertionError("the peer went first")
+
+
+async def test_auto_commit_keeps_to_what_was_sent_when_the_client_goes(gateway: RunningGateway) -> None:
+    for _ in range(5):
+        await gateway.put_result()
+    connection = HTTPConnection({"type": "http", "app": gateway.server.app, "headers": []})
+    watch = Watch(connection, Target("sink"), Query.parse(b"_auto_commit_=true"))
+    await asyncio.wait_for(watch.run(LeavingReader()), WAIT_S)
+    assert (await gateway.attributes(gateway.sink))["stream.firstEntry"] == "3"
+    async with watching(gateway, uid="another") as other:
+        assert await other.indexes(3) == [3, 4, 5]
 
 
 async def test_uncommitted_items_of_an_aborted_watcher_are_delivered_again(gateway: RunningGateway) -> None:

@@ -95,6 +95,7 @@ class Watch:
         request_id, self._tags = query.wanted()
         if request_id is not None:
             self._tags[REQUEST_ID_TAG] = request_id
+        self._sent: list[int] = []
         self._ttl_ms = int(gateway.settings.watcher_ttl_s * 1000)
         self._refresh_s = gateway.settings.watcher_ttl_s / 3
 
@@ -136,6 +137,8 @@ class Watch:
 
     async def _leave(self) -> None:
         try:
+            # A client may close in the moment in which it has what it wants, before that is committed.
+            await self._settle()
             await self._queue.run(
                 self._calls.leave(
                     group=self._consumer.group, uid=self._consumer.uid, connection=self._connection
@@ -184,20 +187,13 @@ class Watch:
         fetching = {
             entry.index: asyncio.ensure_future(whole_one(claims, entry)) for entry in entries if entry.claim
         }
-        sent: list[Entry] = []
         try:
             for entry in entries:
                 full = await self._living(fetching[entry.index]) if entry.claim else entry
-                await self._living(transport.send(self.codec.frame(full, index_only=self._index_only)))
-                sent.append(entry)
-        except StoreError:
-            if self._auto_commit and sent:
-                await self._commit(sent)
-            raise
+                await self._living(self._transmit(transport, full))
         finally:
             await _stop(*fetching.values())
-        if self._auto_commit and sent:
-            await self._commit(sent)
+        await self._settle()
 
     async def _living(self, work: Awaitable[T]) -> T:
         """Wait for what a slow reader or store may hold up for long; say meanwhile that the watcher lives."""
@@ -219,9 +215,17 @@ class Watch:
             )
         )
 
-    async def _commit(self, entries: Sequence[Entry]) -> None:
-        indexes = [entry.index for entry in entries]
-        await self._queue.run(self._calls.commit(indexes, group=self._consumer.group))
+    async def _transmit(self, transport: Transport, entry: Entry) -> None:
+        await transport.send(self.codec.frame(entry, index_only=self._index_only))
+        if self._auto_commit:
+            self._sent.append(entry.index)
+
+    async def _settle(self) -> None:
+        """Commit what was sent to a watcher that commits nothing itself."""
+        if self._sent:
+            indexes = tuple(self._sent)
+            await self._queue.run(self._calls.commit(indexes, group=self._consumer.group))
+            del self._sent[: len(indexes)]
 
 
 async def _stop(*tasks: asyncio.Future[Any]) -> None:

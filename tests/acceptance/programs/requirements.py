@@ -150,7 +150,7 @@ def flow(into: QueueClient, sink: QueueClient, count: int) -> None:
     watching.start()
     begun.wait()
     sent = [into.put("[{}]")[1] for _ in range(count)]
-    watching.join(100)
+    watching.join(200)
     assert not watching.is_alive(), f"{len(seen)} of {count} came"
     watcher.close()
     assert len(set(sent)) == count
