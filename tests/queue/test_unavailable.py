@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from easel_queue import AsyncQueue, EventHub, Queue, QueueUnavailableError
 
+from ..chaos.proxy import Mode, Proxy, ProxyLoop
 from ..conftest import RedisServer
 
 
@@ -44,3 +46,31 @@ async def test_a_hub_stopped_while_it_connects_ends(own_redis: RedisServer) -> N
         assert hub._runner is not None
         assert hub._runner.done()
         await queue.close()
+
+
+@pytest.fixture
+def proxied(redis_server: RedisServer) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before Redis, and the address through it."""
+    loop = ProxyLoop()
+    proxy = Proxy(loop, redis_server.port)
+    yield proxy, redis_server.url.replace(f":{redis_server.port}/", f":{proxy.port}/")
+    loop.close()
+
+
+def test_a_reset_connection_is_an_absent_redis_under_uvloop_too(
+    proxied: tuple[Proxy, str], service: str
+) -> None:
+    proxy, url = proxied
+
+    async def scenario() -> None:
+        queue = AsyncQueue(url, service=service)
+        assert await queue.run(queue.sink.count()) == 0
+        await asyncio.to_thread(proxy.set, Mode.RESET)
+        for _ in range(200):
+            with pytest.raises(QueueUnavailableError):
+                await queue.ping()
+        await asyncio.to_thread(proxy.set, Mode.PASS)
+        assert await queue.run(queue.sink.count()) == 0
+        await queue.close()
+
+    uvloop.run(scenario())
