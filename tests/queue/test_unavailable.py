@@ -74,3 +74,27 @@ def test_a_reset_connection_is_an_absent_redis_under_uvloop_too(
         await queue.close()
 
     uvloop.run(scenario())
+
+
+def test_the_hub_outlives_reset_connections_under_uvloop_too(
+    proxied: tuple[Proxy, str], redis_url: str, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("easel_queue.hub.RECONNECT_S", (0.001,))  # hundreds of tries, not three
+    proxy, url = proxied
+
+    async def scenario() -> None:
+        queue, direct = AsyncQueue(url, service=service), AsyncQueue(redis_url, service=service)
+        hub = EventHub(queue)
+        await hub.start()
+        await hub.ready()
+        await asyncio.to_thread(proxy.set, Mode.RESET)
+        await asyncio.sleep(0.5)  # it tries to connect meanwhile, and nobody can see that
+        await asyncio.to_thread(proxy.set, Mode.PASS)
+        with hub.on_queue("sink") as signal:
+            await direct.run(direct.sink.append(b"x", request_id="r1"))
+            assert await signal.wait(10), "the reconnect wakes everybody, or the event does"
+        await hub.stop()
+        await queue.close()
+        await direct.close()
+
+    uvloop.run(scenario())
