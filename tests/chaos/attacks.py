@@ -171,6 +171,14 @@ class Attacker:
         self, worker: Part, silence: Callable[[], None], restore: Callable[[], None], meanwhile: str
     ) -> None:
         """Silence a worker that runs a task until the queue has given it away; then its result is refused."""
+        while not (taken := self._given_away(worker, silence, restore, meanwhile)):
+            meanwhile = ""  # its task ended in the moment of silence, so there was nothing to take
+        self.refused += len(taken)
+
+    def _given_away(
+        self, worker: Part, silence: Callable[[], None], restore: Callable[[], None], meanwhile: str
+    ) -> set[str]:
+        """Request ids of the tasks that a silent worker has lost, once it knows."""
         held: dict[str, tuple[str, str]] = {}
 
         def caught() -> bool:
@@ -187,14 +195,13 @@ class Attacker:
         try:
             self._kill_meanwhile(meanwhile)
             self._observer.wait("its lease is reaped", lambda: self._observer.lost(held))
-            taken: set[str] = set()
-            self._observer.wait("Redis", lambda: taken.update(self._observer.ended_by_others(held)) is None)
+            taken = self._observer.ended_by_others(held)
         finally:
             since = worker.mark()
             restore()
         for request_id in taken:
             worker.wait_line(REFUSED.format(re.escape(request_id)), since=since)
-        self.refused += len(taken)
+        return taken
 
     def _up(self, name: str) -> Part:
         part = self._arena.parts[name]

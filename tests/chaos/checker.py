@@ -28,6 +28,8 @@ class Verdict:
     redelivered_tasks: int = 0
     redelivered_results: int = 0
     dead: int = 0
+    doomed: int = 0
+    """Dead letters of tasks that can only fail; the others ran out of deliveries under attack."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -45,8 +47,9 @@ def judge(
     _check_tasks(errands, accepted, history, verdict)
     _check_results(errands, accepted, history, diaries, verdict)
     _check_deliveries(history, window, max_delivery, verdict)
+    asked = _first_commits(diaries)
     for uid, events in diaries.items():
-        _check_connections(uid, events, history, window, verdict)
+        _check_connections(uid, events, asked, history, window, verdict)
     _check_commits(history, diaries, verdict)
     return verdict
 
@@ -100,6 +103,7 @@ def _check_results(
             continue
         code, dead = codes.get(results[0], 0), history.letters[index]
         verdict.dead += dead
+        verdict.doomed += dead and errands[number].doomed
         if (code == FAILED) != (dead == 1) or dead > 1:
             verdict.problems.append(f"{name} has a result with code {code} and {dead} dead letters")
         if not dead and code != (REFUSED if errands[number].refused else OK):
@@ -132,25 +136,34 @@ def _check_deliveries(history: History, window: int, max_delivery: int, verdict:
         newest = max(newest, index)
 
 
+def _first_commits(diaries: Mapping[str, Sequence[Event]]) -> dict[int, int]:
+    """Index -> when a commit of it was sent for the first time, by whomever: that one may already count."""
+    commits = [event for events in diaries.values() for event in events if event.what == "commit"]
+    return {event.index: event.at for event in sorted(commits, key=lambda event: -event.at)}
+
+
 def _check_connections(
-    uid: str, events: Sequence[Event], history: History, window: int, verdict: Verdict
+    uid: str,
+    events: Sequence[Event],
+    asked: Mapping[int, int],
+    history: History,
+    window: int,
+    verdict: Verdict,
 ) -> None:
     """One connection at a time: nothing twice, never beyond the window, in order if delivered once only."""
     times = Counter(index for index, _ in history.deliveries)
     got: defaultdict[str, list[int]] = defaultdict(list)
-    open_items: defaultdict[str, set[int]] = defaultdict(set)
     for event in events:
-        mine, uncommitted = got[event.connection], open_items[event.connection]
-        if event.what == "commit":
-            uncommitted.discard(event.index)
         if event.what != "got":
             continue
+        mine = got[event.connection]
         if event.index in mine:
             verdict.problems.append(f"{uid} got {event.index} twice on {event.connection}")
         mine.append(event.index)
-        uncommitted.add(event.index)
+        # The newest are enough to look at: watchers commit in the order in which they got.
+        uncommitted = [index for index in mine[-window - 1 :] if asked.get(index, event.at) >= event.at]
         if len(uncommitted) > window:
-            verdict.problems.append(f"{uid} saw {len(uncommitted)} uncommitted items at once")
+            verdict.problems.append(f"{uid} had {uncommitted} at once, and its window is {window}")
         if history.results.get(event.index) != [event.request_id]:
             verdict.problems.append(f"{uid} got {event.index} as the result of {event.request_id}")
     for connection, indexes in got.items():

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import redis
 
@@ -24,7 +25,8 @@ class Observer:
 
     def __init__(self, url: str, service: str) -> None:
         self._keys = Keys(service)
-        self._redis = redis.Redis.from_url(url, socket_timeout=1.0, decode_responses=True)
+        # Any: redis-py types answers for its asynchronous client, too.
+        self._redis: Any = redis.Redis.from_url(url, socket_timeout=5.0, decode_responses=True)
         self._changed = threading.Condition()
         self._ending = threading.Event()
         self.committed = 0

@@ -25,6 +25,7 @@ SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32
 
 def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_s: float) -> str:
     """One run. Returns what it counted; raises AssertionError with every broken promise."""
+    print(f"CHAOS_SEED={SEED}; attacks.log and what every part said are in {folder}")
     began = time.monotonic()
     work = errands(tasks, SEED, sleep_s)
     with Arena(folder, SEED) as arena:
@@ -53,6 +54,9 @@ def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_
     problems = [*senders.problems, *verdict.problems, *arena.complaints()]
     assert not problems, "\n".join([report, *problems])
     assert not left_over, f"{report}\nleft over: {left_over}"
+    # A run in which nothing went wrong would show nothing.
+    felt = (verdict.redelivered_tasks, verdict.redelivered_results, senders.repeats, attacker.refused)
+    assert all(felt), report
     return report
 
 
@@ -65,10 +69,11 @@ def _report(tasks: int, attacker: Attacker, senders: Senders, verdict: Verdict, 
     return (
         f"chaos: CHAOS_SEED={SEED}, {tasks} tasks in {took_s:.0f} s\n"
         f"  kills {of('kill')}\n  stops {of('stop')}\n  cuts {of('cut')}\n"
-        f"  lost {verdict.lost}, doubled {verdict.doubled}; dead letters {verdict.dead}; "
-        f"delivered again: {verdict.redelivered_tasks} tasks, {verdict.redelivered_results} results\n"
-        f"  puts tried again {senders.retries}, answered again {senders.repeats}; "
-        f"stale workers refused {attacker.refused}"
+        f"  lost {verdict.lost}, doubled {verdict.doubled}; dead letters {verdict.dead} "
+        f"({verdict.doomed} of tasks that can only fail)\n"
+        f"  delivered again: {verdict.redelivered_tasks} tasks, {verdict.redelivered_results} results; "
+        f"puts tried again {senders.retries}, answered again {senders.repeats}\n"
+        f"  tasks of silent workers that were given away, their results refused: {attacker.refused}"
     )
 
 

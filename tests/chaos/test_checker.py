@@ -184,7 +184,7 @@ def _removed_without_a_commit(story: Story) -> None:
         (_beyond_the_window, "its window is 2"),
         (_first_delivered_out_of_order, "for the first time after"),
         (_twice_on_one_connection, "twice on c1"),
-        (_sent_beyond_the_window, "saw 3 uncommitted"),
+        (_sent_beyond_the_window, "[1, 2, 3] at once"),
         (_somebody_elses_result, "as the result of"),
         (_received_out_of_order, "out of order on c1"),
         (_again_after_the_commit, "younger than its commit"),
