@@ -10,7 +10,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
+import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,6 +49,18 @@ SETTINGS = {
 }
 
 
+def steady_port() -> int:
+    """A free port below those that the kernel gives to outgoing connections.
+
+    One of these could take a server's port while the server is dead, even by connecting to itself.
+    """
+    for port in random.SystemRandom().sample(range(10_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("none of a hundred ports is free")
+
+
 class Arena:
     """All parts, started and ready inside ``with``. Start it in the thread that attacks."""
 
@@ -57,7 +72,7 @@ class Arena:
         self._stack = ExitStack()
         self._loop = ProxyLoop()
         self._stack.callback(self._loop.close)
-        self._redis_port = embedded.free_port()
+        self._redis_port = steady_port()
         self._password = embedded.new_password()
         self._add_redis()
         self._add_gateways()
@@ -167,7 +182,7 @@ class Arena:
     def _add_gateways(self) -> None:
         self._gateways: dict[str, str] = {}
         for number in range(1, GATEWAYS + 1):
-            name, port = f"gateway-{number}", embedded.free_port()
+            name, port = f"gateway-{number}", steady_port()
             env = {"EASEL_PORT": str(port), "EASEL_REDIS_URL": self._proxied_redis(name)}
             self._add(name, [sys.executable, "-m", "easel_gateway"], "gateway listens on", env)
             self._gateways[name] = f"http://127.0.0.1:{port}"

@@ -18,7 +18,11 @@ from .arena import MAX_DELIVERY, WINDOW, Arena
 from .attacks import Attacker, plan
 from .checker import Verdict, judge
 from .diary import read_diary
+from .parts import StuckError
 from .senders import Senders, errands
+
+SHOWN = 50
+"""Problems that a failed run prints; one lost sender would fill pages."""
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
 
@@ -32,6 +36,8 @@ def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_
         observer, attacker = arena.observer, Attacker(arena)
         senders = Senders(work, arena.urls, lambda: observer.committed)
         attacks = plan(arena, SEED, kills=kills, stops=stops, cuts=cuts)
+        stuck: list[str] = []
+        left_over: dict[str, int] = {}
         senders.start()
         try:
             for number, attack in enumerate(attacks):
@@ -39,9 +45,11 @@ def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_
                 observer.wait_committed(tasks * number // (len(attacks) + 1), arena.check_alive)
                 attacker.carry_out(attack)
             observer.wait_committed(tasks, arena.check_alive)
+            left_over = observer.left_over()
+        except StuckError as error:
+            stuck.append(f"stuck: {error}")  # the judge may know why
         finally:
             senders.stop()
-        left_over = observer.left_over()
     verdict = judge(
         work,
         senders.accepted,
@@ -51,8 +59,8 @@ def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_
         max_delivery=MAX_DELIVERY,
     )
     report = _report(tasks, attacker, senders, verdict, time.monotonic() - began)
-    problems = [*senders.problems, *verdict.problems, *arena.complaints()]
-    assert not problems, "\n".join([report, *problems])
+    problems = [*stuck, *senders.problems, *verdict.problems, *arena.complaints()]
+    assert not problems, "\n".join([report, f"{len(problems)} problems:", *problems[:SHOWN]])
     assert not left_over, f"{report}\nleft over: {left_over}"
     # A run in which nothing went wrong would show nothing.
     felt = (verdict.redelivered_tasks, verdict.redelivered_results, senders.repeats, attacker.refused)
