@@ -57,6 +57,11 @@ _AWAY_REPLIES = re.compile(r"(?:^|: -)(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERD
 quotes any of them behind "ERR Error running script …: -" when they hit a command inside a script."""
 
 
+_CLOSED = "the handler is closed"
+"""The end of uvloop's RuntimeError about a write to a connection that the peer has reset; asyncio's own loops
+raise an OSError there, which redis-py knows."""
+
+
 @contextmanager
 def _typed() -> Iterator[None]:
     """redis-py's errors as `QueueUnavailableError`, where they mean that."""
@@ -67,6 +72,10 @@ def _typed() -> Iterator[None]:
     except ResponseError as error:
         if _AWAY_REPLIES.search(str(error)):
             raise QueueUnavailableError(str(error)) from error
+        raise
+    except RuntimeError as error:
+        if str(error).endswith(_CLOSED):
+            raise QueueUnavailableError(f"connection reset: {error}") from error
         raise
 
 

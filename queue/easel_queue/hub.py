@@ -129,7 +129,8 @@ class EventHub:
                         logger.info("listening to Redis again")
                     attempt = 0
                     await self._listen(pubsub)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, RuntimeError) as error:
+                # RuntimeError: uvloop's word for a write to a connection that was reset.
                 self._subscribed.clear()
                 if attempt == 0:
                     logger.warning("lost Redis (%s); trying again until it is back", error)

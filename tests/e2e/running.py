@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import os
@@ -13,7 +12,6 @@ import signal
 import subprocess
 import sysconfig
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +34,6 @@ class Running:
         self.token = token
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.log: list[str] = []
-        self._killed: dict[str, int] = {}
         settings = {name: value for name, value in os.environ.items() if not name.startswith("EASEL_")}
         settings |= {"PYTHONUNBUFFERED": "1", "EASEL_TORCH_THREADS": "1", "EASEL_STOP_GRACE_S": "20", **env}
         if token:
@@ -91,27 +88,7 @@ class Running:
 
     def kill(self, role: str) -> None:
         """`kill -9` one part."""
-        self._killed[role] = self.pid(role)
-        os.kill(self._killed[role], signal.SIGKILL)
-
-    def wait_until_replaced(self, role: str) -> None:
-        """Return once a killed part runs again under another process id."""
-        dead = self._killed[role]
-        deadline = time.monotonic() + READY_S
-        while self.record["pids"].get(role) in (None, dead):
-            assert time.monotonic() < deadline, "".join(self.log)
-            time.sleep(0.05)  # the record is a file: there is nothing to wait on
-
-    def wait_until_empty(self) -> None:
-        """Return once no task waits or runs."""
-        deadline = time.monotonic() + TASK_S * 2
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                response = self.http.get(f"/api/predict/{self.service}", params={"_count_": "true"})
-                if response.text == "0":
-                    return
-            assert time.monotonic() < deadline, "".join(self.log[-50:])
-            time.sleep(0.2)  # what ends is counted; there is no one task to wait for
+        os.kill(self.pid(role), signal.SIGKILL)
 
     def stop(self) -> int:
         """Ctrl-C, as a terminal sends it; answers the exit status."""

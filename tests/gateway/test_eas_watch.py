@@ -245,3 +245,24 @@ async def test_a_stopping_gateway_frees_its_watchers(start_gateway: StartGateway
     second = await start_gateway()
     async with watching(second) as watcher:
         assert await watcher.indexes(1) == [1], "the same uid, at another gateway, at once"
+
+
+async def test_a_peer_that_leaves_before_its_handshake_is_answered_is_no_failure(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(gateway, "u1"):
+        # Its uid is taken, so the gateway tries again for a while before it answers.
+        host, port = gateway.url.removeprefix("http://").split(":")
+        _, early = await asyncio.open_connection(host, int(port))
+        early.write(
+            f"GET {gateway.sink}?_watch_=true HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-EAS-QueueService-Redis-Uid: u1\r\n\r\n".encode()
+        )
+        await early.drain()
+        early.transport.abort()
+    for _ in range(500):
+        if gateway.server.server_state.tasks:
+            await asyncio.sleep(0.02)  # the server has no sign for the end of a request
+    assert not gateway.server.server_state.tasks
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

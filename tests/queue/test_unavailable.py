@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from easel_queue import AsyncQueue, EventHub, Queue, QueueUnavailableError
 
+from ..chaos.proxy import Mode, Proxy, ProxyLoop
 from ..conftest import RedisServer
 
 
@@ -44,3 +46,55 @@ async def test_a_hub_stopped_while_it_connects_ends(own_redis: RedisServer) -> N
         assert hub._runner is not None
         assert hub._runner.done()
         await queue.close()
+
+
+@pytest.fixture
+def proxied(redis_server: RedisServer) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before Redis, and the address through it."""
+    loop = ProxyLoop()
+    proxy = Proxy(loop, redis_server.port)
+    yield proxy, redis_server.url.replace(f":{redis_server.port}/", f":{proxy.port}/")
+    loop.close()
+
+
+def test_a_reset_connection_is_an_absent_redis_under_uvloop_too(
+    proxied: tuple[Proxy, str], service: str
+) -> None:
+    proxy, url = proxied
+
+    async def scenario() -> None:
+        queue = AsyncQueue(url, service=service)
+        assert await queue.run(queue.sink.count()) == 0
+        await asyncio.to_thread(proxy.set, Mode.RESET)
+        for _ in range(200):
+            with pytest.raises(QueueUnavailableError):
+                await queue.ping()
+        await asyncio.to_thread(proxy.set, Mode.PASS)
+        assert await queue.run(queue.sink.count()) == 0
+        await queue.close()
+
+    uvloop.run(scenario())
+
+
+def test_the_hub_outlives_reset_connections_under_uvloop_too(
+    proxied: tuple[Proxy, str], redis_url: str, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("easel_queue.hub.RECONNECT_S", (0.001,))  # hundreds of tries, not three
+    proxy, url = proxied
+
+    async def scenario() -> None:
+        queue, direct = AsyncQueue(url, service=service), AsyncQueue(redis_url, service=service)
+        hub = EventHub(queue)
+        await hub.start()
+        await hub.ready()
+        await asyncio.to_thread(proxy.set, Mode.RESET)
+        await asyncio.sleep(0.5)  # it tries to connect meanwhile, and nobody can see that
+        await asyncio.to_thread(proxy.set, Mode.PASS)
+        with hub.on_queue("sink") as signal:
+            await direct.run(direct.sink.append(b"x", request_id="r1"))
+            assert await signal.wait(10), "the reconnect wakes everybody, or the event does"
+        await hub.stop()
+        await queue.close()
+        await direct.close()
+
+    uvloop.run(scenario())

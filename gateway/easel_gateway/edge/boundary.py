@@ -35,6 +35,8 @@ class ErrorBoundary:
         except ClientDisconnect:
             return
         except Exception as error:
+            if scope["type"] == "websocket" and isinstance(error, OSError):
+                raise  # the peer left before its handshake was answered: the server ends it quietly
             response = answer(error)
             if response is None:
                 _log.exception("%s %s failed", scope.get("method", "websocket"), scope["path"])
