@@ -1,7 +1,7 @@
 """Easel's queue on Redis: leased tasks in, exactly one result each out, watched in windows and committed."""
 
 from easel_queue.call import Call
-from easel_queue.client import AsyncQueue, Queue
+from easel_queue.client import Answer, AsyncQueue, Queue
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
     DuplicateWatcherError,
@@ -55,6 +55,7 @@ __all__ = [
     "REQUEST_ID_TAG",
     "SINK",
     "TRUNCATE_BATCH",
+    "Answer",
     "AsyncQueue",
     "Attributes",
     "Call",
