@@ -270,7 +270,8 @@ class AsyncQueue(_Base):
                 answers.append(away)  # it was waited for once; the others need not
             else:
                 try:
-                    answers.append(await self.run(call))
+                    answer: T = await self.run(call)
+                    answers.append(answer)
                 except QueueError as error:
                     answers.append(error)
                 except QueueUnavailableError as error:
