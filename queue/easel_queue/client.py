@@ -31,6 +31,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from easel_queue.batching import Batcher, may_share
 from easel_queue.call import Call, Raw, text
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import QueueError, QueueUnavailableError
@@ -234,6 +235,7 @@ class AsyncQueue(_Base):
             socket_connect_timeout=SOCKET_TIMEOUT_S,
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._batcher = Batcher(self._redis)
 
     async def run(self, call: Call[T]) -> T:
         """Send a call and read its answer."""
@@ -242,7 +244,7 @@ class AsyncQueue(_Base):
         while True:
             try:
                 with _typed():
-                    raw = await self._send(call.script, sha, args)
+                    raw = await self._send(call, sha, args)
                 return call.read(raw)
             except QueueUnavailableError:
                 pause = next(pauses, None)
@@ -279,12 +281,13 @@ class AsyncQueue(_Base):
                     answers.append(away)
         return answers
 
-    async def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
-        send: Callable[..., Awaitable[Raw]] = self._redis.execute_command
+    async def _send(self, call: Call[Any], sha: str, args: tuple[Any, ...]) -> Raw:
+        alone: Callable[..., Awaitable[Raw]] = self._redis.execute_command
+        send = self._batcher.send if may_share(call) else alone
         try:
             return await send("EVALSHA", sha, *args)
         except NoScriptError:
-            return await send("EVAL", self._scripts[script].source, *args)
+            return await alone("EVAL", self._scripts[call.script].source, *args)
 
     def pubsub(self) -> redis.asyncio.client.PubSub:
         """A subscription of this service's Redis; `EventHub` is its only user."""
@@ -302,6 +305,7 @@ class AsyncQueue(_Base):
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._batcher.close()
         await self._redis.aclose()
 
 
