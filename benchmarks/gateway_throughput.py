@@ -132,7 +132,7 @@ Redis with an append-only file, appendfsync {fsync}. Each server is one process 
 httptools, no access log); Redis and the load generator share the other core, where the generator was busy for
 at most {busy:.0f}% of the time.
 
-- The bare route reads the body and does one XADD.  names, measures and authorises the request,
+- The bare route reads the body and does one XADD. The gateway names, measures and authorises the request,
   checks it (txt2img), keeps its limits, makes tags and meta, stores a task that can be found, cancelled and
   leased, wakes workers and tells watchers.
 - It does not show: several gateways, large bodies, TLS, clients that open a connection for each request."""
