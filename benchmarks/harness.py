@@ -23,7 +23,7 @@ import redis
 
 from easel_queue import embedded
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 @dataclass(frozen=True)
