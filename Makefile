@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
-BENCHMARKS := queue_cycle overhead worker_busy claim_check
+BENCHMARKS := queue_cycle depth gateway_throughput overhead worker_busy claim_check
+PEERS := build/bench-peers
 SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install up test test-slow lint bench shapes shapes-smoke clean
+.PHONY: help install up test test-slow lint bench bench-peers shapes shapes-smoke clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +36,10 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## run the benchmarks one after the other; tables go to benchmarks/results/
+bench: $(VENV)/.dev bench-peers ## run the benchmarks one after the other; tables go to benchmarks/results/
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+bench-peers: $(PEERS)/.python $(PEERS)/.python-arq $(PEERS)/.node ## install the queues that Easel is compared with into build/
 
 shapes: $(VENV)/.installed ## make the small model from nothing (hours on a CPU) in build/shapes
 	$(BIN)/python -m easel_shapes.recipe all --out build/shapes $(ARGS)
@@ -72,3 +75,17 @@ $(VENV)/.dev: $(VENV)/.installed
 	@echo 'installing easel[dev]'
 	@$(PIP) $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
+
+# A queue that cannot be installed is reported as absent in the table; the others are compared all the same.
+$(PEERS)/.python $(PEERS)/.python-arq: $(PEERS)/.%: benchmarks/peers/%.txt
+	@mkdir -p $(PEERS)
+	@echo 'installing $<'
+	@{ $(PYTHON) -m venv --clear $(PEERS)/$* && \
+	   $(PEERS)/$*/bin/python -m pip install --disable-pip-version-check --quiet -r $< && touch $@; } || \
+	  { rm -rf $(PEERS)/$*; echo '$<: cannot be installed; the table will say so' >&2; }
+
+$(PEERS)/.node: benchmarks/peers/package.json
+	@mkdir -p $(PEERS)
+	@echo 'installing $<'
+	@{ cp $< $(PEERS)/package.json && npm install --prefix $(PEERS) --no-audit --no-fund --loglevel=error && touch $@; } || \
+	  { rm -rf $(PEERS)/node_modules; echo '$<: cannot be installed; the table will say so' >&2; }

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,7 +23,7 @@ import redis
 
 from easel_queue import embedded
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 @dataclass(frozen=True)
@@ -101,25 +101,43 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
 
 
-def publish(name: str, title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
-    """Print a table (first row: the head) and write it to ``benchmarks/results/<name>.md`` and ``.json``."""
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; the first row is its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    lines = [_line(row, widths) for row in rows]
+    return [lines[0], rule, *lines[1:]]
+
+
+def publish(
+    name: str,
+    title: str,
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    more: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> None:
+    """Print a table (first row: the head) and write it to ``benchmarks/results/<name>.md`` and ``.json``.
+
+    Args:
+        notes: Lines below the table: what was done, what it does not show.
+        more: Further tables, each below its heading.
+    """
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    text = "\n".join([f"# {title}", "", *lines, "", f"{when}, {machine()}.", "", *notes, ""])
+    lines = [f"# {title}", "", *table(rows), ""]
+    for heading, others in (more or {}).items():
+        lines += [f"## {heading}", "", *table(others), ""]
+    text = "\n".join([*lines, f"{when}, {machine()}.", "", *notes, ""])
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    further = {heading: {"head": others[0], "rows": others[1:]} for heading, others in (more or {}).items()}
     record = {
         "title": title,
         "date": when,
         "machine": machine(),
         "head": rows[0],
         "rows": rows[1:],
+        "more": further,
         "notes": notes,
     }
     (RESULTS / f"{name}.json").write_text(

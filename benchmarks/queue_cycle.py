@@ -1,201 +1,158 @@
-"""Easel's queue beside RQ: no-op tasks through one producer and one worker process, same Redis, same run.
+"""Easel's queue beside those that people would pick instead: no-op jobs, one submitter, one worker process.
 
-What Easel does per task: put, reserve, start, finish (which removes the task and appends the result in one
-step), deliver to a watcher, commit. What RQ does: enqueue, run in a SimpleWorker, store the result, read it.
+Rounds alternate (A B C … A B C …) on one Redis; each queue gets fresh processes and an empty Redis each time.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import time
-from collections.abc import Callable
-from multiprocessing.synchronize import Event
-from typing import Protocol
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import redis
-from rq import Queue as RqQueue
-from rq import SimpleWorker
 
-from easel_queue import Queue
 from harness import Spread, percentile, private_redis, publish
-from noop_jobs import nothing
+from peers.registry import EASEL, PEERS, Peer
+from peers.running import PeerError, redis_cpu_s, running, stored_bytes
 
-LEASE_MS = 30_000
+WARM_UP = 20
+"""Jobs that run before a worker is measured: they also show that it is there."""
 
+Figures = dict[str, float]
 
-class System(Protocol):
-    """One of the two: how to run many at once, and one after the other."""
+COLUMNS: tuple[tuple[str, str, int], ...] = (  # measure, head, digits
+    ("single", "puts per second, one by one", 0),
+    ("bulk", "puts per second, in bulk", 0),
+    ("cycles", "cycles per second, 1 slot", 0),
+    ("cycles_many", "cycles per second, {slots} slots", 0),
+    ("p50", "latency p50, ms", 2),
+    ("p99", "latency p99, ms", 2),
+    ("bytes", "bytes per waiting job", 0),
+    ("redis_cpu", "CPU of Redis, s per 1000 jobs", 2),
+    ("own_cpu", "CPU of both processes, s per 1000 jobs", 2),
+)
+RATIOS = ("single", "bulk", "cycles", "cycles_many", "p50", "p99", "redis_cpu", "own_cpu")
 
-    name: str
+NOTES = """\
+Median (minimum to maximum) of {rounds} alternating rounds, {jobs} no-op jobs in each measurement; one
+submitter and one worker process; Redis with an append-only file, appendfsync {fsync}.
 
-    def worker(self) -> Callable[[str, Event, Event], None]: ...
-    def burst(self, url: str, count: int) -> float: ...
-    def single(self, url: str, count: int) -> list[float]: ...
-
-
-def easel_worker(url: str, ready: Event, stop: Event) -> None:
-    """Takes tasks and answers their body, until told to stop."""
-    queue = Queue(url, service="bench")
-    ready.set()
-    while not stop.is_set():
-        task = queue.run(queue.tasks.reserve(worker="w", lease_ms=LEASE_MS))
-        if task is None:
-            queue.wait_bell(0.2)
-            continue
-        queue.run(queue.tasks.start(task, lease_ms=LEASE_MS))
-        queue.run(queue.tasks.finish(task, task.data))
-    queue.close()
-
-
-class Easel:
-    name = "Easel"
-
-    def worker(self) -> Callable[[str, Event, Event], None]:
-        return easel_worker
-
-    def __init__(self) -> None:
-        self._made = 0
-
-    def _put(self, queue: Queue) -> None:
-        self._made += 1
-        queue.run(queue.tasks.put(b"{}", request_id=f"{time.time_ns()}-{self._made}"))
-
-    def _watch(self, queue: Queue, uid: str) -> Callable[[int], list[int]]:
-        queue.run(queue.sink.join(group="eas", uid=uid, connection=uid, window=100, ttl_ms=60_000))
-
-        def deliver(limit: int) -> list[int]:
-            entries = queue.run(queue.sink.deliver(group="eas", uid=uid, connection=uid, limit=limit))
-            return [entry.index for entry in entries]
-
-        return deliver
-
-    def burst(self, url: str, count: int) -> float:
-        queue = Queue(url, service="bench")
-        uid = f"u{time.time_ns()}"
-        deliver = self._watch(queue, uid)
-        begin = time.perf_counter()
-        for _ in range(count):
-            self._put(queue)
-        done = 0
-        with queue._redis.pubsub() as events:  # the wake-up that the gateway's event hub uses
-            events.subscribe(queue.keys.events)
-            while done < count:
-                indexes = deliver(100)
-                if indexes:
-                    done += queue.run(queue.sink.commit(indexes, group="eas"))
-                else:
-                    events.get_message(timeout=0.05)
-        took = time.perf_counter() - begin
-        queue.run(queue.sink.leave(group="eas", uid=uid, connection=uid))
-        queue.close()
-        return took
-
-    def single(self, url: str, count: int) -> list[float]:
-        queue = Queue(url, service="bench")
-        uid = f"u{time.time_ns()}"
-        deliver = self._watch(queue, uid)
-        times = []
-        with queue._redis.pubsub(ignore_subscribe_messages=True) as events:
-            events.subscribe(queue.keys.events)
-            for _ in range(count):
-                begin = time.perf_counter()
-                self._put(queue)
-                while not (indexes := deliver(1)):
-                    events.get_message(timeout=0.05)
-                queue.run(queue.sink.commit(indexes, group="eas"))
-                times.append(time.perf_counter() - begin)
-                while events.get_message(timeout=0):
-                    pass  # events of the task that is done
-        queue.run(queue.sink.leave(group="eas", uid=uid, connection=uid))
-        queue.close()
-        return times
+- A cycle is: put in bulk (in hundreds), worker took it, result stored, result seen by the submitter (Easel:
+  and committed). A slot is a job in progress; "-": its worker has one only.
+- Latency is that of one job at a time at an idle worker with one slot, from the put to the result seen.
+- CPU is that of the cycles with one slot.
+- It does not show: several workers, large bodies, a deep backlog (see depth), jobs that take time, failures,
+  a network between the parts."""
 
 
-def rq_worker(url: str, ready: Event, stop: Event) -> None:
-    """RQ's worker without fork, its fastest form; killed at the end, as it has no stop event."""
-    connection = redis.Redis.from_url(url)
-    worker = SimpleWorker([RqQueue("bench", connection=connection)], connection=connection)
-    ready.set()
-    worker.work(logging_level="ERROR", with_scheduler=False)
+def measure(peer: Peer, url: str, jobs: int, slots: int) -> tuple[str, Figures]:
+    """One round of one queue: its versions, and its figures by column."""
+    figures: Figures = {}
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        with running(peer, "producer", url) as producer:
+            versions = str(producer.answer()["versions"])
+            producer.ask("single", WARM_UP)  # connections, scripts
+            figures["single"] = jobs / producer.ask("single", jobs)
+            before = stored_bytes(client)
+            figures["bulk"] = jobs / producer.ask("bulk", jobs)
+            figures["bytes"] = (stored_bytes(client) - before) / jobs
+        for count in (1, slots) if peer.many else (1,):
+            client.flushall()
+            with running(peer, "producer", url) as producer, running(peer, "worker", url, count) as worker:
+                producer.answer()
+                producer.ask("latency", WARM_UP)
+                if count == 1:
+                    times = producer.ask("latency", max(100, jobs // 5))
+                    figures["p50"] = percentile(times, 0.5) * 1000
+                    figures["p99"] = percentile(times, 0.99) * 1000
+                servers, own = redis_cpu_s(client), producer.cpu_s() + worker.cpu_s()
+                seconds = producer.ask("cycle", jobs)
+                figures["cycles" if count == 1 else "cycles_many"] = jobs / seconds
+                if count == 1:
+                    figures["redis_cpu"] = (redis_cpu_s(client) - servers) / jobs * 1000
+                    figures["own_cpu"] = (producer.cpu_s() + worker.cpu_s() - own) / jobs * 1000
+    return versions, figures
 
 
-class Rq:
-    name = "RQ"
+def collect(
+    peers: Sequence[Peer], url: str, rounds: int, jobs: int, slots: int
+) -> tuple[dict[str, list[Figures]], dict[str, str], dict[str, str]]:
+    """Figures of every round, versions, and why a queue is absent, each by name."""
+    found: dict[str, list[Figures]] = defaultdict(list)
+    versions: dict[str, str] = {}
+    absent = {peer.name: reason for peer in peers if (reason := peer.absent())}
+    for number in range(rounds):
+        for peer in peers:
+            if peer.name in absent:
+                continue
+            try:
+                versions[peer.name], figures = measure(peer, url, jobs, slots)
+            except PeerError as error:
+                absent[peer.name] = str(error)
+                continue
+            found[peer.name].append(figures)
+            print(f"round {number + 1} of {rounds}: {peer.name}: {figures['cycles']:.0f}/s", file=sys.stderr)
+    return {name: rows for name, rows in found.items() if name not in absent}, versions, absent
 
-    def worker(self) -> Callable[[str, Event, Event], None]:
-        return rq_worker
 
-    def burst(self, url: str, count: int) -> float:
-        connection = redis.Redis.from_url(url)
-        queue = RqQueue("bench", connection=connection)
-        begin = time.perf_counter()
-        jobs = [queue.enqueue(nothing, result_ttl=60) for _ in range(count)]
-        for job in jobs:
-            assert job.latest_result(timeout=60)
-        took = time.perf_counter() - begin
-        connection.close()
-        return took
+def spread(values: Sequence[float], digits: int) -> str:
+    return Spread.of(values).show(digits) if values else "-"
 
-    def single(self, url: str, count: int) -> list[float]:
-        connection = redis.Redis.from_url(url)
-        queue = RqQueue("bench", connection=connection)
-        times = []
-        for _ in range(count):
-            begin = time.perf_counter()
-            assert queue.enqueue(nothing, result_ttl=60).latest_result(timeout=60)
-            times.append(time.perf_counter() - begin)
-        connection.close()
-        return times
+
+def rows_of(
+    names: Sequence[str],
+    columns: Sequence[tuple[str, str, int]],
+    values: Callable[[str, str], list[float]],
+    absent: dict[str, str],
+) -> list[list[str]]:
+    """Table rows: one per queue; an absent one says why."""
+    rows = [["", *(head for _, head, _ in columns)]]
+    for name in names:
+        if name in absent:
+            rows.append([name, f"absent: {absent[name]}", *[""] * (len(columns) - 1)])
+        else:
+            rows.append([name, *(spread(values(name, key), digits) for key, _, digits in columns)])
+    return rows
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--tasks", type=int, default=1000, help="tasks per burst")
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--jobs", type=int, default=1000, help="jobs per measurement")
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--slots", type=int, default=10, help="jobs in progress at once, in the second form")
+    options.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
+    options.add_argument("--only", default="", help="names with commas between them; Easel is always there")
+    options.add_argument("--name", default="", help="of the result; default queue_cycle[_<fsync>]")
     args = options.parse_args()
+    wanted = {name.strip().lower() for name in args.only.split(",") if name.strip()}
+    peers = [peer for peer in PEERS if not wanted or peer is EASEL or peer.name.lower() in wanted]
 
-    systems: tuple[System, ...] = (Easel(), Rq())
-    rates: dict[str, list[float]] = {system.name: [] for system in systems}
-    p50: dict[str, list[float]] = {system.name: [] for system in systems}
-    p99: dict[str, list[float]] = {system.name: [] for system in systems}
-    spawn = multiprocessing.get_context("spawn")
-    with private_redis() as url:
-        for number in range(args.rounds + 1):
-            for system in systems:
-                ready, stop = spawn.Event(), spawn.Event()
-                process = spawn.Process(target=system.worker(), args=(url, ready, stop), daemon=True)
-                process.start()
-                ready.wait(60)
-                took = system.burst(url, args.tasks)
-                times = system.single(url, max(100, args.tasks // 4))
-                stop.set()
-                process.join(1)
-                process.kill()
-                process.join()
-                if number:  # round 0 warms up
-                    rates[system.name].append(args.tasks / took)
-                    p50[system.name].append(percentile(times, 0.5) * 1000)
-                    p99[system.name].append(percentile(times, 0.99) * 1000)
+    with private_redis(args.fsync) as url:
+        found, versions, absent = collect(peers, url, args.rounds, args.jobs, args.slots)
 
-    rows = [["", "full cycles per second", "latency p50, ms", "latency p99, ms"]]
-    for system in systems:
-        name = system.name
-        rows.append(
-            [name, Spread.of(rates[name]).show(0), Spread.of(p50[name]).show(), Spread.of(p99[name]).show()]
-        )
+    columns = [(key, head.format(slots=args.slots), digits) for key, head, digits in COLUMNS]
+    names = [peer.name for peer in peers]
 
-    def ratio(values: dict[str, list[float]]) -> str:
-        return Spread.of([a / b for a, b in zip(values["Easel"], values["RQ"], strict=True)]).show()
+    def absolute(name: str, key: str) -> list[float]:
+        return [row[key] for row in found[name] if key in row]
 
-    rows.append(["Easel / RQ", ratio(rates), ratio(p50), ratio(p99)])
-    setting = (
-        f"Median (minimum to maximum) of {args.rounds} alternating rounds; {args.tasks} no-op tasks a round "
-        "for the rate, one at a time for the latency. One producer and one worker process; append-only "
-        "file with fsync before every answer, for both."
-    )
-    limits = "It does not show: many workers, large bodies, a deep backlog, a network between the parts."
-    publish("queue_cycle", "One task through the queue, Easel beside RQ", rows, [setting, limits])
+    def ratios(name: str, key: str) -> list[float]:
+        pairs = zip(found[EASEL.name], found[name], strict=False)
+        return [ours[key] / theirs[key] for ours, theirs in pairs if theirs.get(key)]
+
+    compared = [(key, head, 2) for key, head, _ in columns if key in RATIOS]
+    setups = [["", "versions", "configuration", "what is promised"]]
+    setups += [[peer.name, versions.get(peer.name, "-"), peer.setting, peer.durable] for peer in peers]
+    more = {
+        "Easel's figure divided by the other's": rows_of(names[1:], compared, ratios, absent),
+        "How each is set up": setups,
+    }
+    notes = NOTES.format(rounds=args.rounds, jobs=args.jobs, fsync=args.fsync).splitlines()
+    name = args.name or ("queue_cycle" if args.fsync == "always" else f"queue_cycle_{args.fsync}")
+    rows = rows_of(names, columns, absolute, absent)
+    publish(name, "One job through the queue, Easel beside others", rows, notes, more)
 
 
 if __name__ == "__main__":

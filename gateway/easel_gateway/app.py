@@ -69,11 +69,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             Middleware(SyncAddressMiddleware, service=settings.service),
         ],
     )
-    for router in (
+    for router in (  # the busiest first: a request asks one after the other whether it is theirs
+        eas_router,
         txt2img_router,
         png_info_router,
         catalogue_router,
-        eas_router,
         tasks_router,
         dead_router,
         ops_router,

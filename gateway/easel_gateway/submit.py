@@ -107,7 +107,7 @@ async def _store(
 ) -> Placed:
     gateway = gateway_of(request)
     settings = gateway.settings
-    gone = evicted()
+    gone = evicted() if settings.queue_source_auto_evict else None
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
     return await gateway.claims.run(
@@ -128,7 +128,7 @@ async def _store(
             sink_max_length=settings.sink_max_length,
             sink_max_bytes=settings.sink_max_bytes,
             sink_evict=settings.queue_sink_auto_evict,
-            evict=Eviction(gone.data, gone.tags) if settings.queue_source_auto_evict else None,
+            evict=Eviction(gone.data, gone.tags) if gone else None,
             once=once,
             origin=origin,
             kin=kin,

@@ -2,7 +2,7 @@
 
 from easel_queue.call import Call
 from easel_queue.claim_calls import ClaimCalls
-from easel_queue.client import AsyncQueue, Queue
+from easel_queue.client import Answer, AsyncQueue, Queue
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
     ClaimLostError,
@@ -65,6 +65,7 @@ __all__ = [
     "REQUEST_ID_TAG",
     "SINK",
     "TRUNCATE_BATCH",
+    "Answer",
     "AsyncQueue",
     "Attributes",
     "Body",

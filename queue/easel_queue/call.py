@@ -31,9 +31,13 @@ class Call(Generic[T]):
     repeatable: bool = True
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""Made once: json.dumps makes one for every call that wants other than its defaults."""
+
+
 def to_json(value: Mapping[str, object]) -> str:
     """Compact JSON, as stored."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def split_body(body: Body) -> tuple[bytes, str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from enum import Enum, auto
+from typing import Any, TypeAlias, TypeVar
 
 import redis
 import redis.asyncio
@@ -30,16 +31,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from easel_queue.batching import Batcher, may_share
 from easel_queue.call import Call, Raw, text
 from easel_queue.claim_calls import ClaimCalls
 from easel_queue.dead_calls import DeadCalls
-from easel_queue.errors import QueueUnavailableError
+from easel_queue.errors import QueueError, QueueUnavailableError
 from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.scripts import load_scripts
 from easel_queue.stream_calls import StreamCalls
 from easel_queue.task_calls import TaskCalls
 
 T = TypeVar("T")
+Answer: TypeAlias = T | QueueError | QueueUnavailableError
+"""What became of one of several calls: what `run` would have returned or raised."""
 
 _AWAY = (
     RedisConnectionError,  # also "loading the dataset"
@@ -89,6 +93,12 @@ Clock = Callable[[], int]
 """Milliseconds since the epoch; tests inject one. Without it the server's own clock counts."""
 
 
+class _Again(Enum):
+    """Of one of several calls: it has no answer yet."""
+
+    SEND = auto()
+
+
 class _Base:
     def __init__(self, service: str, clock: Clock | None) -> None:
         self.keys = Keys(service)
@@ -110,6 +120,20 @@ class _Base:
 
     def _pauses(self, call: Call[Any]) -> Iterator[float]:
         return iter(PAUSES_S if call.repeatable else ())
+
+    def _settle(self, call: Call[T], raw: Raw) -> Answer[T] | _Again:
+        """The answer to one of several calls, or that it has to be sent again, alone."""
+        if isinstance(raw, NoScriptError):
+            return _Again.SEND
+        try:
+            with _typed():
+                if isinstance(raw, Exception):
+                    raise raw
+                return call.read(raw)
+        except QueueError as error:
+            return error
+        except QueueUnavailableError as error:
+            return _Again.SEND if call.repeatable else error
 
 
 class Queue(_Base):
@@ -138,6 +162,40 @@ class Queue(_Base):
                 if pause is None:
                     raise
                 time.sleep(pause)
+
+    def run_many(self, calls: Sequence[Call[T]]) -> list[Answer[T]]:
+        """Send several calls in one round trip; the answers come in their order.
+
+        Each call is a step of its own: others may come between, and one that fails stops none behind it, so
+        its error stands in its place instead of being raised. A call that Redis did not carry out (its
+        script was unknown), or that may be repeated after a broken connection, is sent again behind the rest.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        add: Callable[..., Any] = pipeline.execute_command
+        for call in calls:
+            sha, args = self._command(call)
+            add("EVALSHA", sha, *args)
+        try:
+            raws: Sequence[Raw] = pipeline.execute(raise_on_error=False)
+        except _AWAY as error:
+            raws = [error] * len(calls)
+        answers: list[Answer[T]] = []
+        away: QueueUnavailableError | None = None
+        for call, raw in zip(calls, raws, strict=True):
+            settled = self._settle(call, raw)
+            if settled is not _Again.SEND:
+                answers.append(settled)
+            elif away is not None:
+                answers.append(away)  # it was waited for once; the others need not
+            else:
+                try:
+                    answers.append(self.run(call))
+                except QueueError as error:
+                    answers.append(error)
+                except QueueUnavailableError as error:
+                    away = error
+                    answers.append(away)
+        return answers
 
     def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
         send: Callable[..., Raw] = self._redis.execute_command
@@ -188,6 +246,7 @@ class AsyncQueue(_Base):
             socket_connect_timeout=SOCKET_TIMEOUT_S,
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._batcher = Batcher(self._redis)
 
     async def run(self, call: Call[T]) -> T:
         """Send a call and read its answer."""
@@ -196,7 +255,7 @@ class AsyncQueue(_Base):
         while True:
             try:
                 with _typed():
-                    raw = await self._send(call.script, sha, args)
+                    raw = await self._send(call, sha, args)
                 return call.read(raw)
             except QueueUnavailableError:
                 pause = next(pauses, None)
@@ -204,12 +263,42 @@ class AsyncQueue(_Base):
                     raise
                 await asyncio.sleep(pause)
 
-    async def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
-        send: Callable[..., Awaitable[Raw]] = self._redis.execute_command
+    async def run_many(self, calls: Sequence[Call[T]]) -> list[Answer[T]]:
+        """Send several calls in one round trip, as `Queue.run_many` does."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for call in calls:
+            sha, args = self._command(call)
+            pipeline.execute_command("EVALSHA", sha, *args)
+        try:
+            raws: Sequence[Raw] = await pipeline.execute(raise_on_error=False)
+        except _AWAY as error:
+            raws = [error] * len(calls)
+        answers: list[Answer[T]] = []
+        away: QueueUnavailableError | None = None
+        for call, raw in zip(calls, raws, strict=True):
+            settled = self._settle(call, raw)
+            if settled is not _Again.SEND:
+                answers.append(settled)
+            elif away is not None:
+                answers.append(away)  # it was waited for once; the others need not
+            else:
+                try:
+                    answer: T = await self.run(call)
+                    answers.append(answer)
+                except QueueError as error:
+                    answers.append(error)
+                except QueueUnavailableError as error:
+                    away = error
+                    answers.append(away)
+        return answers
+
+    async def _send(self, call: Call[Any], sha: str, args: tuple[Any, ...]) -> Raw:
+        alone: Callable[..., Awaitable[Raw]] = self._redis.execute_command
+        send = self._batcher.send if may_share(call) else alone
         try:
             return await send("EVALSHA", sha, *args)
         except NoScriptError:
-            return await send("EVAL", self._scripts[script].source, *args)
+            return await alone("EVAL", self._scripts[call.script].source, *args)
 
     def pubsub(self) -> redis.asyncio.client.PubSub:
         """A subscription of this service's Redis; `EventHub` is its only user."""
@@ -227,6 +316,7 @@ class AsyncQueue(_Base):
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._batcher.close()
         await self._redis.aclose()
 
 

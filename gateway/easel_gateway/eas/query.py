@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from starlette.requests import HTTPConnection
+
 from easel_gateway.eas.durations import parse_duration
 from easel_gateway.errors import ApiError
 from easel_queue import REQUEST_ID_TAG
@@ -27,6 +29,12 @@ class Query:
 
     reserved: Mapping[str, str]
     tags: Mapping[str, str]
+
+    @classmethod
+    def of(cls, connection: HTTPConnection) -> Query:
+        """The query string of a request or WebSocket. Raises as `parse` does."""
+        query_string: bytes = connection.scope["query_string"]  # `connection.url` would parse the whole URL
+        return cls.parse(query_string)
 
     @classmethod
     def parse(cls, query_string: bytes) -> Query:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -37,6 +38,14 @@ router = APIRouter(tags=["EAS queue"])
 
 ADDRESS = "/api/predict/{rest:path}"
 
+# Described here instead of being a parameter of every handler: FastAPI would validate it for each request,
+# which costs as much as all our middleware, and `target_of` reads it anyway.
+_REST: dict[str, Any] = {
+    "parameters": [
+        {"name": "rest", "in": "path", "required": True, "schema": {"type": "string", "title": "Rest"}}
+    ]
+}
+
 Operation = Callable[[Request, Target, Query], Awaitable[Response]]
 
 
@@ -56,8 +65,8 @@ def select_operation(method: str, query: Query) -> str:
     return "get"
 
 
-@router.get(ADDRESS, summary="Get, attributes, search, count, watch")
-async def read_queue(request: Request, rest: str) -> Response:
+@router.get(ADDRESS, openapi_extra=_REST, summary="Get, attributes, search, count, watch")
+async def read_queue(request: Request) -> Response:
     """`_attrs_=true`, `_search_=true`, `_count_=true` or `_watch_=true`, else get: items from `_index_` on,
     at most `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink`
     addresses the results, the header `X-EAS-QueueService-Access-Rear: true` the dead letters. A watch without
@@ -65,8 +74,8 @@ async def read_queue(request: Request, rest: str) -> Response:
     return await _perform(request)
 
 
-@router.post(ADDRESS, summary="Put, end of stream")
-async def put_item(request: Request, rest: str) -> Response:
+@router.post(ADDRESS, openapi_extra=_REST, summary="Put, end of stream")
+async def put_item(request: Request) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
     its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
     stores nothing and answers the same. With `_eos_=true` nothing is stored: the queue takes no more items,
@@ -75,23 +84,23 @@ async def put_item(request: Request, rest: str) -> Response:
     return await _perform(request)
 
 
-@router.put(ADDRESS, summary="Commit, negative commit")
-async def commit_items(request: Request, rest: str) -> Response:
+@router.put(ADDRESS, openapi_extra=_REST, summary="Commit, negative commit")
+async def commit_items(request: Request) -> Response:
     """The caller's group is done with `_indexes_`. With `_negative_=true` the caller has failed with them:
     they are delivered again, until they have failed too often. The form fields `_code_` and `_reason_` say
     why."""
     return await _perform(request)
 
 
-@router.delete(ADDRESS, summary="Delete, truncate")
-async def remove_items(request: Request, rest: str) -> Response:
+@router.delete(ADDRESS, openapi_extra=_REST, summary="Delete, truncate")
+async def remove_items(request: Request) -> Response:
     """Remove `_indexes_` for all groups; with `_trunc_=true`, everything before `_index_`."""
     return await _perform(request)
 
 
 async def _perform(request: Request) -> Response:
     target = target_of(request)
-    query = Query.parse(request.url.query.encode())
+    query = Query.of(request)
     operation = select_operation(request.method, query)
     try:
         return await _OPERATIONS[operation](request, target, query)
@@ -102,10 +111,10 @@ async def _perform(request: Request) -> Response:
 
 
 @router.websocket(ADDRESS)
-async def predict_socket(socket: WebSocket, rest: str) -> None:
+async def predict_socket(socket: WebSocket) -> None:
     """The watch."""
     target = target_of(socket)
-    query = Query.parse(socket.url.query.encode())
+    query = Query.of(socket)
     if not query.flag("_watch_"):
         raise ApiError(400, "A WebSocket on this address must ask for _watch_=true.")
     await Watch(socket, target, query).run(SocketTransport(socket))

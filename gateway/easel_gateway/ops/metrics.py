@@ -35,6 +35,8 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self._registry,
         )
+        # As many as the metrics have lines: looking a line up by its labels costs more than counting.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.sockets = self._gauge("easel_watch_sockets", "Watchers connected to this process.")
         self._waiting = self._gauge("easel_tasks_waiting", "Tasks that wait for a worker.")
         self._leased = self._gauge("easel_tasks_leased", "Tasks that a worker has reserved or runs.")
@@ -46,8 +48,14 @@ class Metrics:
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._latency.labels(route, method).observe(seconds)
+        kind = (route, method, status)
+        known = self._known.get(kind)
+        if known is None:
+            known = self._requests.labels(route, method, str(status)), self._latency.labels(route, method)
+            self._known[kind] = known
+        count, latency = known
+        count.inc()
+        latency.observe(seconds)
 
     def set_queue(self, *, source: Attributes, sink: Attributes, dead: int, workers: int) -> None:
         """Take over the queue's present counts."""

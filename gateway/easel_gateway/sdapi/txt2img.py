@@ -25,7 +25,7 @@ def wants_queue(request: Request) -> bool:
     if getattr(request.state, "synchronous", False):
         return False
     preferences = (part.strip().lower() for part in request.headers.get("prefer", "").split(","))
-    return bool(request.url.query) or "respond-async" in preferences
+    return bool(request.scope["query_string"]) or "respond-async" in preferences
 
 
 @router.post(
@@ -44,7 +44,7 @@ async def txt2img(request: Request) -> Response:
     if not wants_queue(request):
         once = await once_of(request, body, path=PATH, field=wanted.force_task_id)
         return await call_task(request, body, path=PATH, once=once, wanted=wanted)
-    query = Query.parse(request.url.query.encode())
+    query = Query.of(request)
     once = await once_of(request, body, path=PATH, tags=query.tags, field=wanted.force_task_id)
     placed = await put_task(request, body, path=PATH, query=query, once=once, wanted=wanted)
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})

@@ -20,7 +20,9 @@ for position = 5, #ARGV do
     end
   end
 end
-if committed > 0 then
+-- Watchers are woken only if the room in a window, or the last commit before the end, can mean anything to them.
+local waits = redis.call('ZCARD', key(queue, 'g:' .. gid .. ':todo')) > 0 or redis.call('EXISTS', key(queue, 'eos')) == 1
+if committed > 0 and waits then
   say({ q = queue })
 end
 return committed

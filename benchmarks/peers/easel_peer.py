@@ -1,0 +1,87 @@
+"""Easel: put; reserve, start and finish (the result into the sink); deliver to a watcher, commit."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from itertools import count as counter
+
+import redis
+
+from easel_queue import Queue, Task
+
+DISTRIBUTIONS = ("easel", "redis")
+LEASE_MS = 30_000
+WINDOW = 100
+
+
+class Producer:
+    """Puts tasks and watches the sink, as the gateway does for its clients."""
+
+    def __init__(self, url: str) -> None:
+        self._queue = Queue(url, service="bench")
+        self._name = uuid.uuid4().hex
+        self._numbers = counter()
+        self._joined = False
+        self._events = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
+        self._events.subscribe(self._queue.keys.events)
+
+    def _put_call(self):
+        return self._queue.tasks.put(b"{}", request_id=f"{self._name}-{next(self._numbers)}")
+
+    def put(self) -> str:
+        return self._queue.run(self._put_call()).request_id
+
+    def put_many(self, count: int) -> Sequence[str]:
+        placed = self._queue.run_many([self._put_call() for _ in range(count)])
+        return [one.request_id for one in placed]  # an error has no id and ends the run, as it should
+
+    def results(self, jobs: Sequence[str]) -> None:
+        watcher = {"group": "eas", "uid": self._name, "connection": self._name}
+        if not self._joined:
+            self._queue.run(self._queue.sink.join(**watcher, window=WINDOW, ttl_ms=600_000))
+            self._joined = True
+        missing = set(jobs)
+        deliver = self._queue.sink.deliver(**watcher, limit=WINDOW)
+        entries = self._wait_and_deliver(deliver) if len(jobs) == 1 else self._queue.run(deliver)
+        while True:
+            if entries:
+                commit = self._queue.sink.commit([entry.index for entry in entries], group="eas")
+                missing.difference_update(entry.request_id for entry in entries)
+                if not missing:
+                    self._queue.run(commit)
+                    return
+                _, entries = self._queue.run_many([commit, deliver])
+            else:
+                entries = self._wait_and_deliver(deliver)
+
+    def _wait_and_deliver(self, deliver):
+        """Wait for the sink's signal, as the gateway's event hub does, then look."""
+        while message := self._events.get_message(timeout=1.0):
+            if json.loads(message["data"]).get("q") == "sink":
+                break
+        return self._queue.run(deliver)
+
+
+def connect(url: str) -> Producer:
+    return Producer(url)
+
+
+def work(url: str, slots: int) -> None:
+    """While one task is worked on the next is reserved, as by Easel's own worker; with more slots, that many
+    of both. One round trip ends what is done, begins what was reserved and reserves what comes next."""
+    queue = Queue(url, service="bench")
+    reserve = queue.tasks.reserve(worker="w", lease_ms=LEASE_MS)
+    running: list[Task] = []
+    reserved: list[Task] = []
+    while True:
+        calls = [queue.tasks.finish(task, task.data) for task in running]
+        calls += [queue.tasks.start(task, lease_ms=LEASE_MS) for task in reserved]
+        answers = queue.run_many([*calls, *[reserve] * slots])
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        running, reserved = reserved, [task for task in answers[len(calls) :] if task is not None]
+        if not running and not reserved:
+            queue.wait_bell(1.0)

@@ -1,0 +1,111 @@
+"""Calls that come at about the same time share a round trip.
+
+A gateway under load has many puts in hand at once. Sent one by one, each pays for a connection from the pool,
+a write, a wake-up and a read, which is more than Redis needs for the put itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import redis.asyncio
+
+from easel_queue.call import Call, Raw
+
+SHARING = frozenset({"put_task", "append_entry"})
+"""Scripts whose answers are short and which clients call in numbers. The others go alone: nobody shall wait
+behind somebody's megabytes."""
+
+SMALL_BYTES = 64 * 1024
+"""A request beyond this goes alone, too."""
+
+LANES = 2
+"""Round trips under way at once: one is packed and read while Redis works on the other."""
+
+MOST = 64
+"""Calls in one round trip: some milliseconds of Redis's time."""
+
+_Asked: TypeAlias = "tuple[tuple[Any, ...], asyncio.Future[Raw]]"
+
+
+def may_share(call: Call[Any]) -> bool:
+    """Whether a call may go together with others."""
+    if call.script not in SHARING:
+        return False
+    return sum(len(arg) for arg in call.args if not isinstance(arg, int)) <= SMALL_BYTES
+
+
+class Batcher:
+    """Sends commands for one event loop: at once if nothing is under way, else with what gathers meanwhile.
+
+    Each command has its own answer or error; those of one round trip fail together when its connection
+    breaks. Commands that are asked for at the same time are carried out in any order.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._alone: Callable[..., Awaitable[Raw]] = client.execute_command
+        self._waiting: deque[_Asked] = deque()
+        self._under_way = 0
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    async def send(self, *command: Any) -> Raw:
+        """The command's reply. Raises what redis-py raises."""
+        if self._under_way == 0:
+            self._under_way += 1
+            try:
+                return await self._alone(*command)
+            finally:
+                self._under_way -= 1
+                self._open_lane()
+        answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, answer))
+        self._open_lane()
+        return await answer
+
+    async def close(self) -> None:
+        """Stop; commands still under way are cancelled."""
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
+        lanes = tuple(self._lanes)
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+    def _open_lane(self) -> None:
+        if self._waiting and self._under_way < LANES:
+            self._under_way += 1
+            lane = asyncio.create_task(self._drain(), name="easel-batch")
+            self._lanes.add(lane)  # the loop itself keeps no task alive
+            lane.add_done_callback(self._lanes.discard)
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+                await self._round_trip(batch)
+        finally:
+            self._under_way -= 1
+
+    async def _round_trip(self, batch: list[_Asked]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for command, _ in batch:
+            pipeline.execute_command(*command)
+        try:
+            replies: list[Raw] = await pipeline.execute(raise_on_error=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who asked are told
+            replies = [error] * len(batch)
+        except asyncio.CancelledError:
+            for _, answer in batch:
+                answer.cancel()
+            raise
+        for (_, answer), reply in zip(batch, replies, strict=True):
+            if answer.done():
+                continue  # who asked has gone
+            if isinstance(reply, Exception):
+                answer.set_exception(reply)
+            else:
+                answer.set_result(reply)
