@@ -2,11 +2,13 @@
 
 from easel_queue.call import Call
 from easel_queue.client import AsyncQueue, Queue
+from easel_queue.connect import read_address
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
     DuplicateWatcherError,
     KeyReusedError,
     LeaseLostError,
+    NotReplicatedError,
     QueueError,
     QueueFullError,
     QueueUnavailableError,
@@ -72,6 +74,7 @@ __all__ = [
     "KeyReusedError",
     "Keys",
     "LeaseLostError",
+    "NotReplicatedError",
     "Once",
     "Page",
     "Placed",
@@ -102,4 +105,5 @@ __all__ = [
     "Watcher",
     "WatcherFencedError",
     "Worker",
+    "read_address",
 ]

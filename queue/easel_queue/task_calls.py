@@ -137,7 +137,7 @@ class TaskCalls:
             limits = f"the input queue's limits are {max_length} tasks and {max_bytes} bytes (0: none)"
             return read_placed(raw, request_id, reply, f"put refused: {limits}")
 
-        return Call("put_task", names, args, read)
+        return Call("put_task", names, args, read, durable=True)
 
     def reserve(
         self,
@@ -175,7 +175,7 @@ class TaskCalls:
             return int(raw)
 
         args = (task.index, task.token, task.request_id, lease_ms)
-        return Call("start_task", (self.keys.leases,), args, read)
+        return Call("start_task", (self.keys.leases,), args, read, durable=True)
 
     def extend(self, task: Task, *, lease_ms: int) -> Call[Renewal]:
         """Renew the lease. Raises LeaseLostError."""
@@ -214,7 +214,7 @@ class TaskCalls:
             raise_for(int(raw), f"task {task.index}: finish")
             return Finished(int(raw))
 
-        return Call("finish_task", names, args, read)
+        return Call("finish_task", names, args, read, durable=True)
 
     def fail(
         self,
@@ -267,7 +267,7 @@ class TaskCalls:
                 raise_for(raw, f"task {task.index}: fail")
             return Failed(State(text(raw[0])), int(raw[1]))
 
-        return Call("fail_task", names, args, read)
+        return Call("fail_task", names, args, read, durable=True)
 
     def release(self, task: Task) -> Call[None]:
         """Give the task back to its old place; a begun delivery is not counted. Raises LeaseLostError."""
@@ -285,7 +285,7 @@ class TaskCalls:
         keys = self.keys
         names = (keys.of(INPUT, "rid"), keys.waiting, keys.seq(SINK), keys.of(SINK, "entries"))
         args = (request_id, data, to_json(tags or {}))
-        return Call("cancel_task", names, args, lambda raw: CancelOutcome(text(raw)))
+        return Call("cancel_task", names, args, lambda raw: CancelOutcome(text(raw)), durable=True)
 
     def reap(
         self,

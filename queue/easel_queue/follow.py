@@ -1,0 +1,222 @@
+"""Connections that follow whoever leads: Sentinel's master, or the owner of a slot of a Redis Cluster.
+
+redis-py's pool for Sentinel asks for the master's address at every new connection and drops idle connections
+when the answer changes. That is what a slot's owner needs, too, so both use it; only the question differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import BlockingConnectionPool as AsyncBlockingPool
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManagedConnection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection as AsyncManagedSSLConnection
+from redis.exceptions import AskError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import (
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+Node = tuple[str, int]
+
+
+class Question(Protocol):
+    """Who leads, as one command, and how to read what a node answers."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What to send."""
+
+    def read(self, reply: Any, asked: Node) -> tuple[Node | None, list[Node]]:
+        """The leader (None if this node knows none), and other nodes that may be asked."""
+
+    def __str__(self) -> str:
+        """The question in words, for an error."""
+
+
+@dataclass(frozen=True)
+class WhoIsMaster:
+    """For sentinels. One that takes the master for dead knows none until another was promoted."""
+
+    name: str
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return ("SENTINEL", "MASTER", self.name)
+
+    def read(self, reply: Any, asked: Node) -> tuple[Node | None, list[Node]]:
+        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        fields = {_text(field): _text(value) for field, value in pairs}
+        flags = set(fields["flags"].split(","))
+        if "master" not in flags or flags & {"s_down", "o_down", "disconnected"}:
+            return None, []
+        return (fields["ip"], int(fields["port"])), []
+
+    def __str__(self) -> str:
+        return f"which living master is {self.name!r}"
+
+
+@dataclass(frozen=True)
+class WhoOwnsSlot:
+    """For the nodes of a cluster."""
+
+    slot: int
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return ("CLUSTER", "SLOTS")
+
+    def read(self, reply: Any, asked: Node) -> tuple[Node | None, list[Node]]:
+        owner = None
+        heard: list[Node] = []
+        for first, last, *nodes in reply:
+            # A node that does not know its own name leaves it out, or says "?".
+            names = [_text(node[0]) for node in nodes]
+            addresses = [
+                (asked[0] if name in {"", "?"} else name, int(node[1]))
+                for name, node in zip(names, nodes, strict=True)
+            ]
+            heard += addresses
+            if first <= self.slot <= last:
+                owner = addresses[0]
+        return owner, heard
+
+    def __str__(self) -> str:
+        return f"who owns slot {self.slot}"
+
+
+class _Leader:
+    """Whom to ask, and in which order."""
+
+    def __init__(self, nodes: Sequence[Node], question: Question, options: dict[str, Any]) -> None:
+        self._seeds = tuple(nodes)
+        self._nodes = self._seeds
+        self._question = question
+        self._options = options
+        self._turns = 0
+
+    def _turn(self) -> tuple[Node, ...]:
+        """Everybody, each time from another one on: one that was cut off and knows only the past must not be
+        believed for ever."""
+        nodes = self._nodes
+        first = self._turns % len(nodes)
+        self._turns += 1
+        return nodes[first:] + nodes[:first]
+
+    def _read(self, reply: Any, asked: Node) -> Node | None:
+        leader, heard = self._question.read(reply, asked)
+        self._nodes = tuple(dict.fromkeys([*self._seeds, *heard]))
+        return leader
+
+    def _nobody_knows(self, last: str) -> RedisConnectionError:
+        # The addresses only: nothing here may repeat what was used to log in.
+        listed = ", ".join(f"{host}:{port}" for host, port in self._seeds)
+        return RedisConnectionError(f"none of {listed} knows {self._question}{last and f' ({last})'}")
+
+
+class Leader(_Leader):
+    """Asks the nodes one after the other. Thread-safe."""
+
+    def discover_master(self, service_name: str) -> Node:
+        """The leader's address; the argument is of redis-py's making.
+
+        Raises:
+            RedisConnectionError: nobody knows it.
+        """
+        failure = ""
+        for asked in self._turn():
+            try:
+                node: Any  # execute_command has no types
+                with redis.Redis(host=asked[0], port=asked[1], **self._options) as node:
+                    leader = self._read(node.execute_command(*self._question.command), asked)
+            except (RedisError, OSError) as error:
+                failure = f"{asked[0]}:{asked[1]}: {error}"
+                continue
+            if leader is not None:
+                return leader
+        raise self._nobody_knows(failure)
+
+
+class AsyncLeader(_Leader):
+    """The same for an event loop."""
+
+    async def discover_master(self, service_name: str) -> Node:
+        """The leader's address; the argument is of redis-py's making.
+
+        Raises:
+            RedisConnectionError: nobody knows it.
+        """
+        failure = ""
+        for asked in self._turn():
+            try:
+                async with redis.asyncio.Redis(host=asked[0], port=asked[1], **self._options) as node:
+                    leader = self._read(await node.execute_command(*self._question.command), asked)
+            except (RedisError, OSError) as error:
+                failure = f"{asked[0]}:{asked[1]}: {error}"
+                continue
+            if leader is not None:
+                return leader
+        raise self._nobody_knows(failure)
+
+
+class _FollowsMoves:
+    """A reply that sends us elsewhere ends the connection: the next one asks who leads."""
+
+    def read_response(self, *args: Any, **how: Any) -> Any:
+        try:
+            return super().read_response(*args, **how)  # type: ignore[misc]
+        except AskError as moved:  # MovedError is one
+            self.disconnect()  # type: ignore[attr-defined]
+            raise RedisConnectionError(f"the slot moves: {moved}") from None
+
+
+class _Connection(_FollowsMoves, SentinelManagedConnection):
+    pass
+
+
+class _SSLConnection(_FollowsMoves, SentinelManagedSSLConnection):
+    pass
+
+
+class _AsyncFollowsMoves:
+    async def read_response(self, *args: Any, **how: Any) -> Any:
+        try:
+            return await super().read_response(*args, **how)  # type: ignore[misc]
+        except AskError as moved:
+            await self.disconnect()  # type: ignore[attr-defined]
+            raise RedisConnectionError(f"the slot moves: {moved}") from None
+
+
+class _AsyncConnection(_AsyncFollowsMoves, AsyncManagedConnection):
+    pass
+
+
+class _AsyncSSLConnection(_AsyncFollowsMoves, AsyncManagedSSLConnection):
+    pass
+
+
+def following_pool(leader: Leader, *, ssl: bool, **options: Any) -> redis.ConnectionPool:
+    """Connections to whoever leads."""
+    kind = _SSLConnection if ssl else _Connection
+    pool: Callable[..., redis.ConnectionPool] = SentinelConnectionPool
+    return pool("", leader, connection_class=kind, **options)
+
+
+class AsyncFollowingPool(AsyncSentinelPool, AsyncBlockingPool):
+    """Connections to whoever leads; who finds all of them in use waits for one."""
+
+    def __init__(self, leader: AsyncLeader, *, ssl: bool, **options: Any) -> None:
+        kind = _AsyncSSLConnection if ssl else _AsyncConnection
+        begin: Callable[..., None] = super().__init__
+        begin("", leader, connection_class=kind, **options)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")
