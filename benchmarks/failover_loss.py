@@ -126,8 +126,8 @@ def main() -> None:
         [
             f"Median (lowest to highest) of {given.rounds} runs; {CLIENTS} clients put at full speed.",
             "One master, one replica and three sentinels on one machine, down-after-milliseconds 500.",
-            "Between machines the replica is further behind, and more is lost. After a failover no replica is",
-            "left, so that WAIT 1 accepts nothing more: its counts of acknowledged puts end there.",
+            "Between machines the replica is further behind, and more is lost. After a failover no replica",
+            "is left, so that WAIT 1 accepts nothing more: its counts of acknowledged puts end there.",
         ],
     )
 

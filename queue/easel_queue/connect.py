@@ -32,11 +32,11 @@ from redis.retry import Retry
 from easel_queue.follow import (
     AsyncFollowingPool,
     AsyncLeader,
+    FollowingPool,
     Leader,
     Question,
     WhoIsMaster,
     WhoOwnsSlot,
-    following_pool,
 )
 
 SOCKET_TIMEOUT_S = 10.0
@@ -178,7 +178,7 @@ def connect(url: str, *, slot: int, greet: Greet) -> redis.Redis:
         return redis.Redis.from_url(url, **usual)
     asking = {**address.asking, **_patience(ASKING_TIMEOUT_S, Retry(NoBackoff(), 0))}
     leader = Leader(address.nodes, address.question(slot), asking)
-    return redis.Redis.from_pool(following_pool(leader, ssl=address.ssl, **{**usual, **address.options}))
+    return redis.Redis.from_pool(FollowingPool(leader, ssl=address.ssl, **{**usual, **address.options}))
 
 
 def connect_async(url: str, *, slot: int, greet: AsyncGreet, max_connections: int) -> redis.asyncio.Redis:

@@ -2,11 +2,17 @@
 
 redis-py's pool for Sentinel asks for the master's address at every new connection and drops idle connections
 when the answer changes. That is what a slot's owner needs, too, so both use it; only the question differs.
+
+It would stay with an old master that is alive for as long as its connections are: one that was frozen or cut
+off for a while, or replaced on request, is made a replica ten seconds later only, and what it accepts until
+then is lost. So the pools here also ask once a second.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +31,12 @@ from redis.sentinel import (
 )
 
 Node = tuple[str, int]
+
+RECHECK_S = 1.0
+"""How long an old master that is alive may be believed in; one small question to one sentinel or node."""
+
+SILENT_S = 10.0
+"""A node that did not answer is asked last for so long."""
 
 
 class Question(Protocol):
@@ -101,14 +113,23 @@ class _Leader:
         self._question = question
         self._options = options
         self._turns = 0
+        self._silent: dict[Node, float] = {}
 
-    def _turn(self) -> tuple[Node, ...]:
+    def _turn(self) -> list[Node]:
         """Everybody, each time from another one on: one that was cut off and knows only the past must not be
-        believed for ever."""
+        believed for ever. Who was silent a moment ago comes last."""
         nodes = self._nodes
         first = self._turns % len(nodes)
         self._turns += 1
-        return nodes[first:] + nodes[:first]
+        since = time.monotonic() - SILENT_S
+        return sorted(nodes[first:] + nodes[:first], key=lambda node: self._silent.get(node, since) > since)
+
+    def _failed(self, asked: Node, error: Exception) -> str:
+        self._silent[asked] = time.monotonic()
+        return f"{asked[0]}:{asked[1]}: {error}"
+
+    def _client(self, kind: Callable[..., Any], asked: Node) -> Any:
+        return kind(host=asked[0], port=asked[1], **self._options)
 
     def _read(self, reply: Any, asked: Node) -> Node | None:
         leader, heard = self._question.read(reply, asked)
@@ -133,11 +154,10 @@ class Leader(_Leader):
         failure = ""
         for asked in self._turn():
             try:
-                node: Any  # execute_command has no types
-                with redis.Redis(host=asked[0], port=asked[1], **self._options) as node:
+                with self._client(redis.Redis, asked) as node:
                     leader = self._read(node.execute_command(*self._question.command), asked)
             except (RedisError, OSError) as error:
-                failure = f"{asked[0]}:{asked[1]}: {error}"
+                failure = self._failed(asked, error)
                 continue
             if leader is not None:
                 return leader
@@ -156,10 +176,10 @@ class AsyncLeader(_Leader):
         failure = ""
         for asked in self._turn():
             try:
-                async with redis.asyncio.Redis(host=asked[0], port=asked[1], **self._options) as node:
+                async with self._client(redis.asyncio.Redis, asked) as node:
                     leader = self._read(await node.execute_command(*self._question.command), asked)
             except (RedisError, OSError) as error:
-                failure = f"{asked[0]}:{asked[1]}: {error}"
+                failure = self._failed(asked, error)
                 continue
             if leader is not None:
                 return leader
@@ -202,11 +222,22 @@ class _AsyncSSLConnection(_AsyncFollowsMoves, AsyncManagedSSLConnection):
     pass
 
 
-def following_pool(leader: Leader, *, ssl: bool, **options: Any) -> redis.ConnectionPool:
+class FollowingPool(SentinelConnectionPool):
     """Connections to whoever leads."""
-    kind = _SSLConnection if ssl else _Connection
-    pool: Callable[..., redis.ConnectionPool] = SentinelConnectionPool
-    return pool("", leader, connection_class=kind, **options)
+
+    def __init__(self, leader: Leader, *, ssl: bool, **options: Any) -> None:
+        kind = _SSLConnection if ssl else _Connection
+        begin: Callable[..., None] = super().__init__
+        begin("", leader, connection_class=kind, **options)
+        self._asked_at = time.monotonic()
+
+    def get_connection(self, *args: Any, **how: Any) -> Any:
+        if time.monotonic() - self._asked_at > RECHECK_S:
+            self._asked_at = time.monotonic()  # first, so that only one thread asks
+            with suppress(RedisConnectionError):  # while nobody knows, what is open may still be right
+                ask: Callable[[], Any] = self.get_master_address
+                ask()  # drops idle connections to another one
+        return super().get_connection(*args, **how)
 
 
 class AsyncFollowingPool(AsyncSentinelPool, AsyncBlockingPool):
@@ -216,6 +247,16 @@ class AsyncFollowingPool(AsyncSentinelPool, AsyncBlockingPool):
         kind = _AsyncSSLConnection if ssl else _AsyncConnection
         begin: Callable[..., None] = super().__init__
         begin("", leader, connection_class=kind, **options)
+        self._asked_at = time.monotonic()
+
+    async def get_connection(self, *args: Any, **how: Any) -> Any:
+        if time.monotonic() - self._asked_at > RECHECK_S:
+            self._asked_at = time.monotonic()
+            with suppress(RedisConnectionError):
+                ask: Callable[[], Any] = self.get_master_address
+                await ask()
+        get: Callable[..., Any] = super().get_connection
+        return await get(*args, **how)
 
 
 def _text(value: Any) -> str:
