@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from easel_queue import AsyncQueue, Call, EventHub, NotReplicatedError, Queue, QueueUnavailableError, Task
+from easel_queue import (
+    AsyncQueue,
+    Call,
+    EventHub,
+    NotReplicatedError,
+    Queue,
+    QueueUnavailableError,
+    Task,
+    embedded,
+)
 from easel_queue.keys import Keys
 
 from .servers import MASTER, Cluster, Watched, until
@@ -126,6 +136,43 @@ async def test_a_master_that_is_cut_off_and_comes_back(own_watched: Watched) -> 
     await ride(*clients)
     assert queue.run(queue.sink.count()) == 1
     await close(*clients)
+
+
+@pytest.mark.skipif(
+    embedded.find_server().version < (9, 0, 0),
+    reason="servers before Valkey 9 cannot move a slot in one step",
+)
+def test_a_slot_that_moves_in_one_step(own_cluster: Cluster) -> None:
+    queue = Queue(own_cluster.url)
+    slot = queue.keys.slot
+    old = own_cluster.owner(slot)
+    new = next(node for node in own_cluster.nodes if node is not old)
+    accepted: list[str] = []
+    moved = threading.Event()
+    begun = threading.Event()
+
+    def send() -> None:
+        while not moved.is_set() or len(accepted) < 500:
+            name = f"r{len(accepted)}"
+            steadily(queue, queue.tasks.put(b"x", request_id=name))
+            accepted.append(name)
+            if len(accepted) == 100:
+                begun.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert begun.wait(30)
+    with old.client() as source, new.client() as target:
+        name = target.execute_command("CLUSTER", "MYID").decode()
+        source.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", name)
+    until("the move", lambda: all(own_cluster.owner(slot, asking=node) is new for node in own_cluster.nodes))
+    moved.set()
+    sender.join(30)
+    assert not sender.is_alive()
+    with new.client() as client:
+        stored = {rid.decode() for rid in client.hkeys(queue.keys.of("in", "rid"))}
+    assert stored == set(accepted)
+    queue.close()
 
 
 async def test_a_killed_owner_of_the_slot(own_cluster: Cluster, tmp_path: Path) -> None:
