@@ -53,7 +53,8 @@ _KINDS = {
     "redis+cluster": ("cluster", "redis"),
     "rediss+cluster": ("cluster", "rediss"),
 }
-_PARAMETERS = {*URL_QUERY_ARGUMENT_PARSERS, "username", "password", "client_name"} - {"db"}
+_NOT_OURS = {"db", "timeout", "retry_on_timeout", "retry_on_error"}
+_PARAMETERS = {*URL_QUERY_ARGUMENT_PARSERS, "username", "password", "client_name"} - _NOT_OURS
 _SINGLE = ("redis", "rediss", "unix")
 
 Node = tuple[str, int]

@@ -10,9 +10,9 @@ then is lost. So the pools here also ask once a second.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,10 @@ RECHECK_S = 1.0
 
 SILENT_S = 10.0
 """A node that did not answer is asked last for so long."""
+
+
+class NoLeaderError(RedisConnectionError):
+    """Somebody answered, and knows of no leader: a failover is going on."""
 
 
 class Question(Protocol):
@@ -136,10 +140,11 @@ class _Leader:
         self._nodes = tuple(dict.fromkeys([*self._seeds, *heard]))
         return leader
 
-    def _nobody_knows(self, last: str) -> RedisConnectionError:
+    def _nobody_knows(self, failures: int, last: str) -> RedisConnectionError:
         # The addresses only: nothing here may repeat what was used to log in.
         listed = ", ".join(f"{host}:{port}" for host, port in self._seeds)
-        return RedisConnectionError(f"none of {listed} knows {self._question}{last and f' ({last})'}")
+        kind = NoLeaderError if failures < len(self._nodes) else RedisConnectionError
+        return kind(f"none of {listed} knows {self._question}{last and f' ({last})'}")
 
 
 class Leader(_Leader):
@@ -151,17 +156,18 @@ class Leader(_Leader):
         Raises:
             RedisConnectionError: nobody knows it.
         """
-        failure = ""
+        failure, failures = "", 0
         for asked in self._turn():
             try:
                 with self._client(redis.Redis, asked) as node:
                     leader = self._read(node.execute_command(*self._question.command), asked)
             except (RedisError, OSError) as error:
                 failure = self._failed(asked, error)
+                failures += 1
                 continue
             if leader is not None:
                 return leader
-        raise self._nobody_knows(failure)
+        raise self._nobody_knows(failures, failure)
 
 
 class AsyncLeader(_Leader):
@@ -173,17 +179,18 @@ class AsyncLeader(_Leader):
         Raises:
             RedisConnectionError: nobody knows it.
         """
-        failure = ""
+        failure, failures = "", 0
         for asked in self._turn():
             try:
                 async with self._client(redis.asyncio.Redis, asked) as node:
                     leader = self._read(await node.execute_command(*self._question.command), asked)
             except (RedisError, OSError) as error:
                 failure = self._failed(asked, error)
+                failures += 1
                 continue
             if leader is not None:
                 return leader
-        raise self._nobody_knows(failure)
+        raise self._nobody_knows(failures, failure)
 
 
 class _FollowsMoves:
@@ -234,9 +241,13 @@ class FollowingPool(SentinelConnectionPool):
     def get_connection(self, *args: Any, **how: Any) -> Any:
         if time.monotonic() - self._asked_at > RECHECK_S:
             self._asked_at = time.monotonic()  # first, so that only one thread asks
-            with suppress(RedisConnectionError):  # while nobody knows, what is open may still be right
-                ask: Callable[[], Any] = self.get_master_address
+            ask: Callable[[], Any] = self.get_master_address
+            try:
                 ask()  # drops idle connections to another one
+            except NoLeaderError:
+                self._asked_at = -math.inf  # soon there is one
+            except RedisConnectionError:
+                pass  # while nobody answers, what is open may still be right
         return super().get_connection(*args, **how)
 
 
@@ -252,9 +263,13 @@ class AsyncFollowingPool(AsyncSentinelPool, AsyncBlockingPool):
     async def get_connection(self, *args: Any, **how: Any) -> Any:
         if time.monotonic() - self._asked_at > RECHECK_S:
             self._asked_at = time.monotonic()
-            with suppress(RedisConnectionError):
-                ask: Callable[[], Any] = self.get_master_address
+            ask: Callable[[], Any] = self.get_master_address
+            try:
                 await ask()
+            except NoLeaderError:
+                self._asked_at = -math.inf
+            except RedisConnectionError:
+                pass
         get: Callable[..., Any] = super().get_connection
         return await get(*args, **how)
 

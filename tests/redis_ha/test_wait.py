@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from easel_gateway.errors import answer
 from easel_queue import AsyncQueue, NotReplicatedError, Queue, QueueFullError
 
 from .servers import Watched, watched
@@ -64,6 +66,14 @@ def test_without_the_replica_it_is_done_but_not_confirmed(replicated: Watched, s
         queue.run(queue.sink.commit([1], group="g"))
     queue.close()
     other.close()
+
+
+def test_the_gateway_says_so_and_when_to_come_back() -> None:
+    response = answer(NotReplicatedError("put_task: 0 of 1 replicas have it after 50 ms"))
+    assert response is not None
+    assert response.status_code == 503
+    assert response.headers["Retry-After"].isdigit()
+    assert json.loads(response.body)["error"] == "NotReplicatedError"
 
 
 async def test_repeated_when_the_replica_is_back_it_is_the_same_yes(

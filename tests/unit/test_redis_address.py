@@ -6,7 +6,7 @@ import pytest
 
 from easel_contract.settings import InvalidSettingsError, read_settings
 from easel_gateway.settings import GatewaySettings
-from easel_queue import AsyncQueue, Queue, read_address
+from easel_queue import AsyncQueue, Queue, QueueUnavailableError, read_address
 from easel_worker.settings import WorkerSettings
 
 
@@ -84,3 +84,22 @@ def test_the_setting_is_named(
 
 def test_nothing_that_is_shown_has_a_password() -> None:
     assert "hunter2" not in repr(read_address("redis+cluster://:hunter2@n1"))
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"])
+async def test_nobody_there_is_told_from_a_wrong_address(scheme: str) -> None:
+    path, query = ("/m", "?sentinel_password=hunter3") if "sentinel" in scheme else ("", "")
+    url = f"{scheme}://user:hunter2@127.0.0.1:1{path}{query}"
+    tls = scheme.startswith("rediss")
+    queue, loop_queue = Queue(url), AsyncQueue(url)
+    for client in (queue, loop_queue):
+        connection = client._redis.connection_pool.make_connection()
+        assert ("SSL" in type(connection).__name__) is tls
+    with pytest.raises(QueueUnavailableError, match=r"none of .* knows") as caught:
+        queue.ping()
+    assert "hunter" not in str(caught.value)
+    with pytest.raises(QueueUnavailableError, match=r"none of .* knows") as caught:
+        await loop_queue.ping()
+    assert "hunter" not in str(caught.value)
+    queue.close()
+    await loop_queue.close()
