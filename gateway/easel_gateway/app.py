@@ -88,7 +88,12 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         url = settings.redis_url.get_secret_value() if settings.redis_url else DEFAULT_REDIS_URL
-        queue = AsyncQueue(url, service=settings.service)
+        queue = AsyncQueue(
+            url,
+            service=settings.service,
+            wait_replicas=settings.redis_wait_replicas,
+            wait_ms=settings.redis_wait_ms,
+        )
         hub = EventHub(queue)
         depot = Depot(claims_store(settings), service=settings.service, threshold=settings.queue_claim_bytes)
         claims = AsyncClaims(depot, queue)

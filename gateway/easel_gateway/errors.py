@@ -17,6 +17,7 @@ from easel_contract.errors import ContractError
 from easel_queue import (
     DuplicateWatcherError,
     KeyReusedError,
+    NotReplicatedError,
     QueueFullError,
     QueueUnavailableError,
     RequestIdTakenError,
@@ -128,6 +129,14 @@ def answer(error: Exception) -> Response | None:
         )
     if isinstance(error, StoreError):
         return envelope(503, error="StoreError", detail="Storage does not answer.", headers=retry)
+    if isinstance(error, NotReplicatedError):
+        return envelope(
+            503,
+            error="NotReplicatedError",
+            detail="Done, but too few replicas of Redis have confirmed it in time, so it may still be lost "
+            "(EASEL_REDIS_WAIT_REPLICAS). Repeat the request; a put under the same Idempotency-Key.",
+            headers=retry,
+        )
     if isinstance(error, QueueUnavailableError):
         return envelope(503, error="RedisUnavailable", detail="Redis does not answer.", headers=retry)
     return None

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from easel_contract.settings import CommonSettings
 from easel_gateway.eas.durations import parse_duration
+from easel_queue import read_address
 
 MIN_TOKEN_LENGTH = 4
 """Shorter tokens are refused as mistakes. What resists guessing is longer; the docs say how to make one."""
@@ -96,6 +97,13 @@ class GatewaySettings(CommonSettings):
         description="How long a large body stays in the store after its item was removed, for readers that "
         "saw the item just before.",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _readable_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_address(value.get_secret_value())
+        return value
 
     @field_validator("public_paths", mode="before")
     @classmethod

@@ -14,6 +14,17 @@ from easel_contract.limits import DEFAULT_MOUNTS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
 
+REDIS_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
+"""What a Redis URL begins with. Gateway and worker also check the rest, with the queue's own reader."""
+
 
 CLAIM_BYTES = 256 * 1024
 """Default of EASEL_QUEUE_CLAIM_BYTES."""
@@ -37,7 +48,18 @@ class CommonSettings(BaseSettings):
         "easel", description="Name of the service; part of its addresses and of its Redis keys."
     )
     redis_url: SecretStr | None = Field(
-        None, description="redis:// or rediss:// URL. Without it `easel up` starts a private server."
+        None,
+        description="redis://, redis+sentinel:// or redis+cluster:// URL (rediss for TLS). Without it "
+        "`easel up` starts a private server.",
+    )
+    redis_wait_replicas: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Replicas that must have a put, result or commit before it is answered; see Replication.",
+    )
+    redis_wait_ms: int = Field(
+        1000, ge=1, le=5000, description="Milliseconds to wait for them; then the answer is a 503."
     )
     data_dir: Path = Field(
         Path("data"), description="Models, embeddings, outputs and the private Redis live here."
@@ -124,10 +146,8 @@ class CommonSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(
-            ("redis://", "rediss://", "unix://")
-        ):
-            raise ValueError("use a redis://, rediss:// or unix:// URL")
+        if value is not None and not value.get_secret_value().startswith(REDIS_SCHEMES):
+            raise ValueError(f"use a URL that begins with one of {', '.join(REDIS_SCHEMES)}")
         return value
 
     @field_validator("mount_paths", mode="before")

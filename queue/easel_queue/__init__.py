@@ -2,7 +2,8 @@
 
 from easel_queue.call import Call
 from easel_queue.claim_calls import ClaimCalls
-from easel_queue.client import Answer, AsyncQueue, Queue
+from easel_queue.client import AsyncQueue, Queue
+from easel_queue.connect import read_address
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import (
     ClaimLostError,
@@ -10,6 +11,7 @@ from easel_queue.errors import (
     DuplicateWatcherError,
     KeyReusedError,
     LeaseLostError,
+    NotReplicatedError,
     QueueError,
     QueueFullError,
     QueueUnavailableError,
@@ -56,6 +58,7 @@ from easel_queue.model import (
     Watcher,
     Worker,
 )
+from easel_queue.sending import Answer
 from easel_queue.stream_calls import TRUNCATE_BATCH, StreamCalls
 from easel_queue.task_calls import TaskCalls
 
@@ -90,6 +93,7 @@ __all__ = [
     "Kin",
     "LeaseLostError",
     "LineCalls",
+    "NotReplicatedError",
     "Once",
     "Origin",
     "Page",
@@ -124,4 +128,5 @@ __all__ = [
     "Watcher",
     "WatcherFencedError",
     "Worker",
+    "read_address",
 ]

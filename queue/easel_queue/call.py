@@ -22,13 +22,18 @@ Raw = Any
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One script invocation. `repeatable` calls may be sent again when the connection broke midway."""
+    """One script invocation.
+
+    `repeatable` calls may be sent again when the connection broke midway. A `durable` one accepts or ends
+    something: where the queue is told to, it waits until replicas have it.
+    """
 
     script: str
     keys: tuple[str, ...]
     args: tuple[Arg, ...]
     read: Callable[[Raw], T]
     repeatable: bool = True
+    durable: bool = False
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -1,167 +1,72 @@
 """Sending calls to Redis: `Queue` from threads, `AsyncQueue` from an event loop.
 
 Both ride through a Redis restart for calls that may be repeated. For the others, and when Redis stays away,
-they raise `QueueUnavailableError`.
+they raise `QueueUnavailableError`. `connect` says what addresses there are; behind those of Sentinel and of
+a Redis Cluster, they follow the master.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import Enum, auto
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
-    ClusterDownError,
-    MasterDownError,
     NoScriptError,
-    OutOfMemoryError,
     ReadOnlyError,
-    ResponseError,
-    TryAgainError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from easel_queue.batching import Batcher, may_share
 from easel_queue.call import Call, Raw, text
-from easel_queue.claim_calls import ClaimCalls
-from easel_queue.dead_calls import DeadCalls
+from easel_queue.connect import SOCKET_TIMEOUT_S, connect, connect_async
 from easel_queue.errors import QueueError, QueueUnavailableError
-from easel_queue.keys import INPUT, REAR, SINK, Keys
-from easel_queue.scripts import load_scripts
-from easel_queue.stream_calls import StreamCalls
-from easel_queue.task_calls import TaskCalls
+from easel_queue.sending import Again, Answer, Clock, Send, Sender, typed
 
 T = TypeVar("T")
-Answer: TypeAlias = T | QueueError | QueueUnavailableError
-"""What became of one of several calls: what `run` would have returned or raised."""
-
-_AWAY = (
-    RedisConnectionError,  # also "loading the dataset"
-    RedisTimeoutError,
-    ReadOnlyError,
-    ClusterDownError,
-    MasterDownError,
-    TryAgainError,
-    OutOfMemoryError,
-)
-"""redis-py's errors that pass by themselves or by an operator's hand, and say nothing about the call."""
-
-_AWAY_REPLIES = re.compile(r"(?:^|: -)(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|BUSY) ")
-"""Replies that pass too and have no class: a full disk, missing replicas, a script that hangs. Redis before 7
-quotes any of them behind "ERR Error running script …: -" when they hit a command inside a script."""
 
 
-_CLOSED = "the handler is closed"
-"""The end of uvloop's RuntimeError about a write to a connection that the peer has reset; asyncio's own loops
-raise an OSError there, which redis-py knows."""
+class Queue(Sender):
+    """The queue for threads. Thread-safe; each thread in a call uses its own pooled connection.
 
+    Args:
+        url: see `easel_queue.connect`. Raises ValueError for one that cannot be read.
+        service: names the keys.
+        clock: for tests.
+        wait_replicas: How many replicas must have what a durable call wrote before it answers; 0 is none.
+        wait_ms: For how long they are waited for; then the call raises NotReplicatedError.
+    """
 
-@contextmanager
-def _typed() -> Iterator[None]:
-    """redis-py's errors as `QueueUnavailableError`, where they mean that."""
-    try:
-        yield
-    except _AWAY as error:
-        raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error
-    except ResponseError as error:
-        if _AWAY_REPLIES.search(str(error)):
-            raise QueueUnavailableError(str(error)) from error
-        raise
-    except RuntimeError as error:
-        if str(error).endswith(_CLOSED):
-            raise QueueUnavailableError(f"connection reset: {error}") from error
-        raise
-
-
-SOCKET_TIMEOUT_S = 10.0
-"""A script takes well under a millisecond; ten seconds without an answer is a hung or cut-off server."""
-
-PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Between repetitions of a call: 1.5 s in all, enough for a server that restarts on the same machine."""
-
-Clock = Callable[[], int]
-"""Milliseconds since the epoch; tests inject one. Without it the server's own clock counts."""
-
-
-class _Again(Enum):
-    """Of one of several calls: it has no answer yet."""
-
-    SEND = auto()
-
-
-class _Base:
-    def __init__(self, service: str, clock: Clock | None) -> None:
-        self.keys = Keys(service)
-        self.tasks = TaskCalls(self.keys)
-        self.source = StreamCalls(self.keys, INPUT)
-        self.sink = StreamCalls(self.keys, SINK)
-        self.rear = StreamCalls(self.keys, REAR)
-        self.dead = DeadCalls(self.keys)
-        self.claims = ClaimCalls(self.keys)
-        self._clock = clock
-        self._scripts = load_scripts()
-
-    def _command(self, call: Call[Any]) -> tuple[str, tuple[Any, ...]]:
-        """The script's SHA and the arguments behind it, the KEYS count checked."""
-        script = self._scripts[call.script]
-        script.check(len(call.keys))
-        now = self._clock() if self._clock else 0
-        return script.sha, (len(call.keys), *call.keys, self.keys.root, now, *call.args)
-
-    def _pauses(self, call: Call[Any]) -> Iterator[float]:
-        return iter(PAUSES_S if call.repeatable else ())
-
-    def _settle(self, call: Call[T], raw: Raw) -> Answer[T] | _Again:
-        """The answer to one of several calls, or that it has to be sent again, alone."""
-        if isinstance(raw, NoScriptError):
-            return _Again.SEND
-        try:
-            with _typed():
-                if isinstance(raw, Exception):
-                    raise raw
-                return call.read(raw)
-        except QueueError as error:
-            return error
-        except QueueUnavailableError as error:
-            return _Again.SEND if call.repeatable else error
-
-
-class Queue(_Base):
-    """The queue for threads. Thread-safe; each thread in a call uses its own pooled connection."""
-
-    def __init__(self, url: str, *, service: str = "easel", clock: Clock | None = None) -> None:
-        super().__init__(service, clock)
-        self._redis = redis.Redis.from_url(
-            url,
-            retry=Retry(NoBackoff(), 0),  # repetition is decided per call, here
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-        )
+    def __init__(
+        self,
+        url: str,
+        *,
+        service: str = "easel",
+        clock: Clock | None = None,
+        wait_replicas: int = 0,
+        wait_ms: int = 1000,
+    ) -> None:
+        super().__init__(service, clock, wait_replicas, wait_ms)
+        self._redis = connect(url, slot=self.keys.slot, greet=self._greeting.sync)
+        self._patience_s = _patience_s(self._redis.connection_pool)
 
     def run(self, call: Call[T]) -> T:
         """Send a call and read its answer."""
         sha, args = self._command(call)
-        pauses = self._pauses(call)
+        tries = 0
         while True:
             try:
-                with _typed():
-                    raw = self._send(call.script, sha, args)
+                with typed():
+                    raw = self._send(call, sha, args)
                 return call.read(raw)
-            except QueueUnavailableError:
-                pause = next(pauses, None)
+            except QueueUnavailableError as error:
+                pause = self._pause(call, error, tries)
                 if pause is None:
                     raise
                 time.sleep(pause)
+                tries += 1
 
     def run_many(self, calls: Sequence[Call[T]]) -> list[Answer[T]]:
         """Send several calls in one round trip; the answers come in their order.
@@ -170,26 +75,18 @@ class Queue(_Base):
         its error stands in its place instead of being raised. A call that Redis did not carry out (its
         script was unknown), or that may be repeated after a broken connection, is sent again behind the rest.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        add: Callable[..., Any] = pipeline.execute_command
-        for call in calls:
-            sha, args = self._command(call)
-            add("EVALSHA", sha, *args)
-        try:
-            raws: Sequence[Raw] = pipeline.execute(raise_on_error=False)
-        except _AWAY as error:
-            raws = [error] * len(calls)
         answers: list[Answer[T]] = []
         away: QueueUnavailableError | None = None
-        for call, raw in zip(calls, raws, strict=True):
+        for call, raw in zip(calls, self._send_many(calls), strict=True):
             settled = self._settle(call, raw)
-            if settled is not _Again.SEND:
+            if settled is not Again.SEND:
                 answers.append(settled)
             elif away is not None:
                 answers.append(away)  # it was waited for once; the others need not
             else:
                 try:
-                    answers.append(self.run(call))
+                    answer: T = self.run(call)
+                    answers.append(answer)
                 except QueueError as error:
                     answers.append(error)
                 except QueueUnavailableError as error:
@@ -197,32 +94,64 @@ class Queue(_Base):
                     answers.append(away)
         return answers
 
-    def _send(self, script: str, sha: str, args: tuple[Any, ...]) -> Raw:
-        send: Callable[..., Raw] = self._redis.execute_command
+    def _send_many(self, calls: Sequence[Call[T]]) -> Sequence[Raw]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            add: Callable[..., object] = pipe.execute_command
+            for command in self._commands(calls):
+                add(*command)
+            try:
+                with typed():
+                    replies: list[Raw] = pipe.execute(raise_on_error=False)
+            except QueueUnavailableError as error:
+                return [error] * len(calls)
+        return self._confirmed_many(calls, replies)
+
+    def _send(self, call: Call[Any], sha: str, args: tuple[Any, ...]) -> Raw:
+        send = self._send_and_wait if self._waits(call) else self._send_only
         try:
-            return send("EVALSHA", sha, *args)
-        except NoScriptError:
-            return send("EVAL", self._scripts[script].source, *args)
+            try:
+                return send(call, ("EVALSHA", sha, *args))
+            except NoScriptError:
+                return send(call, ("EVAL", self._scripts[call.script].source, *args))
+        except ReadOnlyError:
+            # The server is a replica now. Behind one address (a name, a proxy) another may be the master.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise
+
+    def _send_only(self, call: Call[Any], command: Send) -> Raw:
+        send: Callable[..., Raw] = self._redis.execute_command
+        return send(*command)
+
+    def _send_and_wait(self, call: Call[Any], command: Send) -> Raw:
+        with self._redis.pipeline(transaction=False) as pipe:
+            add: Callable[..., object] = pipe.execute_command
+            for each in (command, *self._barrier()):
+                add(*each)
+            return self._confirmed(call, pipe.execute(raise_on_error=False))
 
     def wait_bell(self, timeout_s: float) -> bool:
         """Wait until a task may be there (True) or the time is over. May ring for nothing."""
-        with _typed():
-            return self._redis.blpop([self.keys.bell], timeout=_block(timeout_s)) is not None
+        with typed():
+            return self._redis.blpop([self.keys.bell], timeout=self._block(timeout_s)) is not None
 
     def wait_inbox(self, worker: str, timeout_s: float) -> str | None:
         """The next message for a worker (``cancel <index>``), or None."""
-        with _typed():
-            message = self._redis.blpop([self.keys.inbox(worker)], timeout=_block(timeout_s))
+        with typed():
+            message = self._redis.blpop([self.keys.inbox(worker)], timeout=self._block(timeout_s))
         return text(message[1]) if message else None
+
+    def _block(self, timeout_s: float) -> float:
+        # 0 would block for ever, and the socket's time-out would turn a longer wait into an error.
+        return min(max(timeout_s, 0.01), self._patience_s / 2)
 
     def ping(self) -> None:
         """Raise QueueUnavailableError unless Redis answers."""
-        with _typed():
+        with typed():
             self._redis.ping()
 
     def info(self) -> dict[str, Any]:
         """Redis's INFO. Raises QueueUnavailableError."""
-        with _typed():
+        with typed():
             return dict(self._redis.info())
 
     def close(self) -> None:
@@ -230,54 +159,51 @@ class Queue(_Base):
         self._redis.close()
 
 
-class AsyncQueue(_Base):
-    """The queue for one event loop."""
+class AsyncQueue(Sender):
+    """The queue for one event loop; `Queue` explains the arguments.
+
+    Args:
+        max_connections: A call waits for a free one while so many are in use.
+    """
 
     def __init__(
-        self, url: str, *, service: str = "easel", clock: Clock | None = None, max_connections: int = 64
+        self,
+        url: str,
+        *,
+        service: str = "easel",
+        clock: Clock | None = None,
+        max_connections: int = 64,
+        wait_replicas: int = 0,
+        wait_ms: int = 1000,
     ) -> None:
-        super().__init__(service, clock)
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=SOCKET_TIMEOUT_S,  # how long a call waits for a free connection
-            retry=AsyncRetry(NoBackoff(), 0),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-        )
-        self._redis = redis.asyncio.Redis.from_pool(pool)
+        super().__init__(service, clock, wait_replicas, wait_ms)
+        greet = self._greeting.asynchronous
+        self._redis = connect_async(url, slot=self.keys.slot, greet=greet, max_connections=max_connections)
         self._batcher = Batcher(self._redis)
 
     async def run(self, call: Call[T]) -> T:
         """Send a call and read its answer."""
         sha, args = self._command(call)
-        pauses = self._pauses(call)
+        tries = 0
         while True:
             try:
-                with _typed():
+                with typed():
                     raw = await self._send(call, sha, args)
                 return call.read(raw)
-            except QueueUnavailableError:
-                pause = next(pauses, None)
+            except QueueUnavailableError as error:
+                pause = self._pause(call, error, tries)
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
+                tries += 1
 
     async def run_many(self, calls: Sequence[Call[T]]) -> list[Answer[T]]:
         """Send several calls in one round trip, as `Queue.run_many` does."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for call in calls:
-            sha, args = self._command(call)
-            pipeline.execute_command("EVALSHA", sha, *args)
-        try:
-            raws: Sequence[Raw] = await pipeline.execute(raise_on_error=False)
-        except _AWAY as error:
-            raws = [error] * len(calls)
         answers: list[Answer[T]] = []
         away: QueueUnavailableError | None = None
-        for call, raw in zip(calls, raws, strict=True):
+        for call, raw in zip(calls, await self._send_many(calls), strict=True):
             settled = self._settle(call, raw)
-            if settled is not _Again.SEND:
+            if settled is not Again.SEND:
                 answers.append(settled)
             elif away is not None:
                 answers.append(away)  # it was waited for once; the others need not
@@ -292,13 +218,38 @@ class AsyncQueue(_Base):
                     answers.append(away)
         return answers
 
+    async def _send_many(self, calls: Sequence[Call[T]]) -> Sequence[Raw]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in self._commands(calls):
+                pipe.execute_command(*command)
+            try:
+                with typed():
+                    replies: list[Raw] = await pipe.execute(raise_on_error=False)
+            except QueueUnavailableError as error:
+                return [error] * len(calls)
+        return self._confirmed_many(calls, replies)
+
     async def _send(self, call: Call[Any], sha: str, args: tuple[Any, ...]) -> Raw:
+        send = self._send_and_wait if self._waits(call) else self._send_only
+        try:
+            try:
+                return await send(call, ("EVALSHA", sha, *args))
+            except NoScriptError:
+                return await send(call, ("EVAL", self._scripts[call.script].source, *args))
+        except ReadOnlyError:
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise
+
+    async def _send_only(self, call: Call[Any], command: Send) -> Raw:
         alone: Callable[..., Awaitable[Raw]] = self._redis.execute_command
         send = self._batcher.send if may_share(call) else alone
-        try:
-            return await send("EVALSHA", sha, *args)
-        except NoScriptError:
-            return await alone("EVAL", self._scripts[call.script].source, *args)
+        return await send(*command)
+
+    async def _send_and_wait(self, call: Call[Any], command: Send) -> Raw:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for each in (command, *self._barrier()):
+                pipe.execute_command(*each)
+            return self._confirmed(call, await pipe.execute(raise_on_error=False))
 
     def pubsub(self) -> redis.asyncio.client.PubSub:
         """A subscription of this service's Redis; `EventHub` is its only user."""
@@ -306,12 +257,12 @@ class AsyncQueue(_Base):
 
     async def ping(self) -> None:
         """Raise QueueUnavailableError unless Redis answers."""
-        with _typed():
+        with typed():
             await self._redis.ping()
 
     async def info(self) -> dict[str, Any]:
         """Redis's INFO. Raises QueueUnavailableError."""
-        with _typed():
+        with typed():
             return dict(await self._redis.info())
 
     async def close(self) -> None:
@@ -320,6 +271,6 @@ class AsyncQueue(_Base):
         await self._redis.aclose()
 
 
-def _block(timeout_s: float) -> float:
-    # 0 would block for ever, and the socket's time-out would turn a longer wait into an error.
-    return min(max(timeout_s, 0.01), SOCKET_TIMEOUT_S / 2)
+def _patience_s(pool: redis.ConnectionPool) -> float:
+    """How long a reply is waited for; the URL may say it."""
+    return float(pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_S)

@@ -80,7 +80,7 @@ class DeadCalls:
                 raise_for(raw, f"requeue {name} refused: {why}")
             return Placed(int(raw[0]), text(raw[1]))
 
-        return Call("requeue_dead", self._both, (name, max_length, max_bytes), read)
+        return Call("requeue_dead", self._both, (name, max_length, max_bytes), read, durable=True)
 
     def requeue_matching(
         self,
@@ -106,7 +106,7 @@ class DeadCalls:
             return Requeued(int(raw[0]), int(raw[1]), bool(raw[2]))
 
         # What died again since an answer that was lost would be put back twice, and the count would be wrong.
-        return Call("requeue_matching", self._both, args, read, repeatable=False)
+        return Call("requeue_matching", self._both, args, read, repeatable=False, durable=True)
 
 
 def _letter(raw: Raw) -> DeadLetter:

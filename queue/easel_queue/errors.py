@@ -19,7 +19,9 @@
     ├── WatcherFencedError    deliver: another connection took this uid over. Close the socket.
     └── ScriptMismatchError   start-up: a script and its caller disagree on the number of keys. A bug.
     QueueUnavailableError     any call: Redis does not answer, or refuses for now. Try again later. Not a
-                              QueueError: it says nothing about the task.
+    │                         QueueError: it says nothing about the task.
+    └── NotReplicatedError    a durable call: done on the master, but too few replicas said so in time. Try
+                              again: a repetition waits for the replicas and does nothing twice.
 
 Scripts answer small negative integers; `raise_for` is the one place that gives them a type.
 """
@@ -98,6 +100,10 @@ class ScriptMismatchError(QueueError):
 
 class QueueUnavailableError(Exception):
     """Redis cannot be reached or cannot serve now (restarting, failing over, out of memory, disk full)."""
+
+
+class NotReplicatedError(QueueUnavailableError):
+    """The master has done it; fewer replicas than asked for have confirmed it, so a failover may lose it."""
 
 
 _BY_CODE: dict[int, type[QueueError]] = {

@@ -60,6 +60,8 @@ Per service::
     …:inbox:<worker>        list    "cancel <index>" and "drop <token>" for one worker; expires
     …:workers               zset    worker id -> ms of its last heartbeat
     …:worker:<id>           string  JSON heartbeat; expires
+    …:promoted              string  id of the last promotion of a replica that the counters were moved on for
+    …:barrier               string  empty; written before WAIT, which waits for a connection's own last write
     …:events                channel what changed, as JSON: {"q": queue} and/or {"r": rid, "s": state, …}
 
 Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
@@ -72,6 +74,8 @@ from __future__ import annotations
 
 import re
 from urllib.parse import quote
+
+from redis.crc import key_slot
 
 INPUT = "in"
 SINK = "sink"
@@ -100,12 +104,19 @@ class Keys:
         self.root = f"easel:{{{service}}}"
         self.events = f"{self.root}:events"
         self.workers = f"{self.root}:workers"
+        self.barrier = f"{self.root}:barrier"
+        self.promoted = f"{self.root}:promoted"
         self.waiting = self.of(INPUT, "waiting")
         self.leases = self.of(INPUT, "leases")
         self.token = self.of(INPUT, "token")
         self.bell = self.of(INPUT, "bell")
         self.claims_announced = f"{self.root}:claims:announced"
         self.claims_gone = f"{self.root}:claims:gone"
+
+    @property
+    def slot(self) -> int:
+        """The Redis Cluster slot of all these keys."""
+        return key_slot(self.root.encode())
 
     def of(self, queue: str, name: str) -> str:
         """Key ``name`` of ``queue``, for example ``of("sink", "entries")``."""

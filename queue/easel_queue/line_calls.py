@@ -152,7 +152,7 @@ class LineCalls:
             limits = f"the input queue's limits are {max_length} tasks and {max_bytes} bytes (0: none)"
             return read_placed(raw, request_id, reply, f"put refused: {limits}")
 
-        return Call("put_task", names, args, read)
+        return Call("put_task", names, args, read, durable=True)
 
     def reserve(self, *, worker: str, lease_ms: int, **how: Unpack[Serving]) -> Call[Task | None]:
         """Lease the next task; None when nothing may be served or the sink is full. Counts no delivery."""

@@ -96,7 +96,7 @@ class StreamCalls:
             limits = f"the limits of {self.queue} are {max_length} items and {max_bytes} bytes (0: none)"
             return read_placed(raw, request_id, Reply.SINK, f"put refused: {limits}")
 
-        return Call("append_entry", names, args, read)
+        return Call("append_entry", names, args, read, durable=True)
 
     def get(
         self,
@@ -173,14 +173,16 @@ class StreamCalls:
 
         Deleting the end-of-stream marker opens the queue again.
         """
-        return Call("delete_entries", self._of("entries", "rid", "eos"), (self.queue, *indexes), int)
+        names = self._of("entries", "rid", "eos")
+        return Call("delete_entries", names, (self.queue, *indexes), int, durable=True)
 
     def truncate(self, before: int, *, limit: int = TRUNCATE_BATCH) -> Call[int]:
         """Remove items with an index below `before`, at most `limit`; call again while it answers `limit`.
 
         An end-of-stream marker below `before` goes with them: the queue is open again.
         """
-        return Call("truncate_entries", self._of("entries", "rid", "eos"), (self.queue, before, limit), int)
+        names = self._of("entries", "rid", "eos")
+        return Call("truncate_entries", names, (self.queue, before, limit), int, durable=True)
 
     def end(self, *, force: bool = False, start: int = 0, limit: int = TRUNCATE_BATCH) -> Call[StreamEnd]:
         """End the stream: no more puts, and watchers are finished when they have consumed what is there.
@@ -198,7 +200,7 @@ class StreamCalls:
         def read(raw: Raw) -> StreamEnd:
             return StreamEnd(int(raw[0]), int(raw[1]))
 
-        return Call("end_stream", names, (self.queue, int(force), start, limit), read)
+        return Call("end_stream", names, (self.queue, int(force), start, limit), read, durable=True)
 
     def join(
         self,
@@ -274,7 +276,7 @@ class StreamCalls:
     def commit(self, indexes: Sequence[int], *, group: str) -> Call[int]:
         """The group is done with these; answers how many were stored. Committing twice changes nothing."""
         args: tuple[Arg, ...] = (self.queue, safe(group), *indexes)
-        return Call("commit_entries", self._of("entries", "rid", "groups"), args, int)
+        return Call("commit_entries", self._of("entries", "rid", "groups"), args, int, durable=True)
 
     def reject(
         self,
@@ -323,7 +325,11 @@ class StreamCalls:
             int(rear),
             *indexes,
         )
-        return Call("reject_entries", names, args, lambda raw: Rejected(int(raw[0]), int(raw[1])))
+
+        def read(raw: Raw) -> Rejected:
+            return Rejected(int(raw[0]), int(raw[1]))
+
+        return Call("reject_entries", names, args, read, durable=True)
 
     def leave(self, *, group: str, uid: str, connection: str) -> Call[int]:
         """The watcher's connection ended; answers how many items went back to the group."""

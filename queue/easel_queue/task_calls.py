@@ -45,7 +45,7 @@ class TaskCalls(LineCalls):
             return int(raw)
 
         args = (task.index, task.token, task.request_id, lease_ms)
-        return Call("start_task", (self.keys.leases,), args, read)
+        return Call("start_task", (self.keys.leases,), args, read, durable=True)
 
     def extend(self, task: Task, *, lease_ms: int) -> Call[Renewal]:
         """Renew the lease. Raises LeaseLostError."""
@@ -86,7 +86,7 @@ class TaskCalls(LineCalls):
             raise_for(int(raw), f"task {task.index}: finish")
             return Finished(int(raw))
 
-        return Call("finish_task", names, args, read)
+        return Call("finish_task", names, args, read, durable=True)
 
     def fail(
         self,
@@ -142,7 +142,7 @@ class TaskCalls(LineCalls):
                 raise_for(raw, f"task {task.index}: fail")
             return Failed(State(text(raw[0])), int(raw[1]))
 
-        return Call("fail_task", names, args, read)
+        return Call("fail_task", names, args, read, durable=True)
 
     def release(self, task: Task) -> Call[None]:
         """Give the task back to its old place; a begun delivery is not counted. Raises LeaseLostError."""
@@ -160,7 +160,7 @@ class TaskCalls(LineCalls):
         keys = self.keys
         names = (keys.of(INPUT, "rid"), keys.waiting, keys.seq(SINK), keys.of(SINK, "entries"))
         args = (request_id, data, to_json(tags or {}))
-        return Call("cancel_task", names, args, lambda raw: CancelOutcome(text(raw)))
+        return Call("cancel_task", names, args, lambda raw: CancelOutcome(text(raw)), durable=True)
 
     def reap(
         self,

@@ -123,6 +123,24 @@ def test_what_is_wrong_with_a_redis(change: dict[str, Any], level: str, advice: 
     assert advice in found[0].advice
 
 
+@pytest.mark.parametrize(
+    ("info", "url", "wait_replicas", "advice"),
+    [
+        ({"cluster_enabled": 1}, "redis://h", 0, "redis+cluster://"),
+        ({"cluster_enabled": 0}, "rediss+cluster://h", 0, "redis+cluster://"),
+        ({"connected_slaves": 1}, "redis+sentinel://h/m", 2, "start replicas"),
+        ({"cluster_enabled": 1, "connected_slaves": 1}, "redis+cluster://h", 1, ""),
+        ({}, "redis://h", 0, ""),
+    ],
+)
+def test_replication_that_does_not_fit(
+    info: dict[str, Any], url: str, wait_replicas: int, advice: str
+) -> None:
+    found = list(doctor.examine_replication(info, url, wait_replicas))
+    assert [finding.level for finding in found] == ([FAIL] if advice else [])
+    assert all(advice in finding.advice for finding in found)
+
+
 class Usage(NamedTuple):
     total: int
     used: int

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from easel_queue import QueueError, client, embedded
+from easel_queue import QueueError, embedded, sending
 from easel_queue.scripts import assemble, load_scripts
 
 from ..conftest import RedisServer
@@ -65,6 +65,6 @@ def test_a_broken_script_is_found(
     source = scripts[script].source
     assert source.count(right) == 1
     scripts[script] = assemble(script, scripts[script].keys, source.replace(right, wrong), {})
-    monkeypatch.setattr(client, "load_scripts", lambda: scripts)
+    monkeypatch.setattr(sending, "load_scripts", lambda: scripts)
     with pytest.raises((AssertionError, QueueError, pytest.fail.Exception)):
         drive(redis_url, examples=1500, steps=50, shrink=False)

@@ -48,7 +48,12 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.metrics_host)
-    queue = Queue(settings.redis_url.get_secret_value(), service=settings.service)
+    queue = Queue(
+        settings.redis_url.get_secret_value(),
+        service=settings.service,
+        wait_replicas=settings.redis_wait_replicas,
+        wait_ms=settings.redis_wait_ms,
+    )
     try:
         depot = Depot(store, service=settings.service, threshold=settings.queue_claim_bytes)
         return serve(Worker(queue, registry, depot, stats, settings), settings)

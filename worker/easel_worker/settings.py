@@ -8,10 +8,11 @@ import secrets
 import socket
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from easel_contract.settings import CommonSettings
+from easel_queue import read_address
 
 _WORKER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}\Z")
 
@@ -73,6 +74,13 @@ class WorkerSettings(CommonSettings):
         ("easel_worker.handlers.echo:EchoHandler", "easel_worker.handlers.txt2img:Txt2ImgHandler"),
         description="What the worker serves: module:attribute, comma separated.",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _readable_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_address(value.get_secret_value())
+        return value
 
     @field_validator("handlers", mode="before")
     @classmethod

@@ -95,6 +95,26 @@ def check_redis(settings: UpSettings) -> Iterator[Finding]:
     finally:
         queue.close()
     yield from examine_redis(info)
+    yield from examine_replication(info, url, settings.redis_wait_replicas)
+
+
+def examine_replication(info: dict[str, Any], url: str, wait_replicas: int) -> Iterator[Finding]:
+    """Whether the address and EASEL_REDIS_WAIT_REPLICAS fit what an INFO says about replicas and cluster."""
+    clustered = bool(int(info.get("cluster_enabled", 0)))
+    if clustered != ("+cluster://" in url):
+        is_one = "is one node of a Redis Cluster" if clustered else "is no Redis Cluster"
+        yield Finding(
+            FAIL,
+            "redis",
+            f"this server {is_one}",
+            "use a redis+cluster:// address for clusters only",
+        )
+    replicas = int(info.get("connected_slaves", 0))
+    if replicas < wait_replicas:
+        yield Finding(
+            FAIL, "redis", f"EASEL_REDIS_WAIT_REPLICAS={wait_replicas}, the master has {replicas} replicas",
+            "start replicas, or set it lower: every put would be answered 503",
+        )  # fmt: skip
 
 
 def examine_redis(info: dict[str, Any]) -> Iterator[Finding]:
