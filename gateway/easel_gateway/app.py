@@ -23,6 +23,7 @@ from easel_gateway.edge.auth import AuthMiddleware
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.cross_site import CrossSiteMiddleware
 from easel_gateway.edge.measure import MeasureMiddleware
+from easel_gateway.edge.receiving import ReceivingMiddleware
 from easel_gateway.edge.request_id import RequestIdMiddleware
 from easel_gateway.edge.schema import describe
 from easel_gateway.edge.sync_address import SyncAddressMiddleware
@@ -63,6 +64,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             Middleware(CrossSiteMiddleware),
             Middleware(AuthMiddleware, tokens=settings.named_tokens(), public_paths=settings.public_paths),
             Middleware(SyncAddressMiddleware, service=settings.service),
+            Middleware(
+                ReceivingMiddleware,
+                max_body_bytes=settings.max_body_bytes,
+                max_bodies_bytes=settings.max_bodies_bytes,
+            ),
         ],
     )
     for router in (

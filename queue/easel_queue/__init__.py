@@ -24,6 +24,7 @@ from easel_queue.model import (
     Attributes,
     CancelOutcome,
     DeadLetter,
+    Delivery,
     DeadPage,
     Entry,
     Eviction,
@@ -48,6 +49,7 @@ from easel_queue.model import (
 )
 from easel_queue.stream_calls import TRUNCATE_BATCH, StreamCalls
 from easel_queue.task_calls import REQUEST_ID_TAG, TaskCalls
+from easel_queue.turns import Turn
 
 __all__ = [
     "INPUT",
@@ -61,6 +63,7 @@ __all__ = [
     "CancelOutcome",
     "DeadCalls",
     "DeadLetter",
+    "Delivery",
     "DeadPage",
     "DuplicateWatcherError",
     "Entry",
@@ -99,6 +102,7 @@ __all__ = [
     "TaskCancelledError",
     "TaskEvents",
     "TooLargeError",
+    "Turn",
     "Watcher",
     "WatcherFencedError",
     "Worker",

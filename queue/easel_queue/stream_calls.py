@@ -14,6 +14,7 @@ from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, SINK, Keys, safe
 from easel_queue.model import (
     Attributes,
+    Delivery,
     Entry,
     Group,
     Once,
@@ -230,7 +231,7 @@ class StreamCalls:
 
     def deliver(
         self, *, group: str, uid: str, connection: str, limit: int, max_bytes: int = DELIVER_BYTES
-    ) -> Call[tuple[Entry, ...]]:
+    ) -> Call[Delivery]:
         """The next items for a watcher, at most `limit` and never beyond its window; says that it lives.
 
         Once their data reaches `max_bytes` no more are added.
@@ -245,10 +246,10 @@ class StreamCalls:
         )
         args = (self.queue, gid, who, connection, limit, max_bytes)
 
-        def read(raw: Raw) -> tuple[Entry, ...]:
+        def read(raw: Raw) -> Delivery:
             if isinstance(raw, int):
                 raise_for(raw, f"uid {uid!r} of group {group!r}")
-            return read_entries(raw)
+            return Delivery.of(read_entries(raw[2:]), left=int(raw[0]), room=int(raw[1]))
 
         # Items in an answer that got lost are pending with this watcher: it must leave, not ask again.
         return Call("deliver_entries", names, args, read, repeatable=False)

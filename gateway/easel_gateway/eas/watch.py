@@ -21,11 +21,13 @@ from easel_gateway.eas.target import Target, consumer_of
 from easel_gateway.gateway import gateway_of
 from easel_queue import (
     REQUEST_ID_TAG,
+    Delivery,
     DuplicateWatcherError,
     Entry,
     QueueError,
     QueueUnavailableError,
     StreamEndedError,
+    Turn,
     WatcherFencedError,
 )
 
@@ -101,11 +103,15 @@ class Watch:
             StreamEndedError: before it is opened, when the stream has ended and nothing is left for it.
         """
         await self._join()
+        consumer = self._consumer
         try:
-            first = await self._deliver(BATCH)
-            await transport.open()
-            with self._gateway.metrics.sockets.track_inprogress():
-                await self._serve(transport, first)
+            with self._gateway.hub.on_watch(
+                self._target.name, group=consumer.group, uid=consumer.uid
+            ) as turn:
+                first = await self._look(turn)
+                await transport.open()
+                with self._gateway.metrics.sockets.track_inprogress():
+                    await self._serve(transport, turn, first)
         finally:
             # Shielded: the uid must be free at once, even when this handler is being cancelled.
             await asyncio.shield(self._leave())
@@ -140,10 +146,10 @@ class Watch:
             # Redis is away: the sweeper gives the items back when the watcher's time is over.
             _log.warning("watcher %s could not leave: %s", self._consumer, error)
 
-    async def _serve(self, transport: Transport, first: Sequence[Entry]) -> None:
+    async def _serve(self, transport: Transport, turn: Turn, first: Sequence[Entry]) -> None:
         """Push until the peer is gone. A parallel reader notices its close or EOF at once."""
         peer_gone = asyncio.ensure_future(transport.gone())
-        pushing = asyncio.ensure_future(self._push(transport, first))
+        pushing = asyncio.ensure_future(self._push(transport, turn, first))
         stopping = asyncio.ensure_future(self._gateway.closing.wait())
         ended: asyncio.Future[None] | None = None
         try:
@@ -161,17 +167,22 @@ class Watch:
         finally:
             await _stop(peer_gone, pushing, stopping, *([ended] if ended else []))
 
-    async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
-        with self._gateway.hub.on_queue(self._target.name) as signal:
-            while True:
-                for entry in entries:
-                    await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
-                if entries and self._auto_commit:
-                    await self._commit(entries)
-                entries = await self._deliver(BATCH)
-                while not entries:
-                    await signal.wait(self._refresh_s)
-                    entries = await self._deliver(BATCH)
+    async def _push(self, transport: Transport, turn: Turn, entries: Sequence[Entry]) -> NoReturn:
+        while True:
+            for entry in entries:
+                await self._send(transport, self.codec.frame(entry, index_only=self._index_only))
+            if entries and self._auto_commit:
+                await self._commit(entries)
+            entries = await self._look(turn)
+            while not entries:
+                await turn.wait(self._refresh_s)
+                entries = await self._look(turn)
+
+    async def _look(self, turn: Turn) -> Delivery:
+        turn.begin()
+        delivery = await self._deliver(BATCH)
+        turn.looked(delivery)
+        return delivery
 
     async def _send(self, transport: Transport, frame: bytes) -> None:
         """Put one frame on the wire. A slow reader may block this for long: meanwhile say that it lives."""
@@ -183,7 +194,7 @@ class Watch:
         finally:
             sending.cancel()
 
-    async def _deliver(self, limit: int) -> Sequence[Entry]:
+    async def _deliver(self, limit: int) -> Delivery:
         return await self._queue.run(
             self._calls.deliver(
                 group=self._consumer.group,

@@ -7,7 +7,8 @@
 -- KEYS  1 <q>:watchers  2 <q>:g:<gid>:todo  3 <q>:g:<gid>:pend  4 <q>:g:<gid>:w:<uid>  5 <q>:g:<gid>:c  6 <q>:groups
 --       7 <q>:eos
 -- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit  8 max bytes of data (one item goes beyond)
--- Returns {index, rid, tags, data, prio, at, meta, errors, index, ...}, FENCED, or ENDED.
+-- Returns {how many the group has still to deliver, room left in the window, index, rid, tags, data, prio, at, meta,
+--          errors, index, ...}, FENCED, or ENDED. An auto-committing watcher always has room for 1.
 -- @include base
 -- @include stream_filter
 local queue, gid, uid = ARGV[3], ARGV[4], ARGV[5]
@@ -25,14 +26,15 @@ if record.ended then
   return ENDED
 end
 
-local room, bytes, max_bytes = tonumber(ARGV[7]), 0, tonumber(ARGV[8])
+local window = 1
 if record.leaving then
-  room = 0
+  window = 0
+elseif not record.auto_commit then
+  window = math.max(record.window - redis.call('ZCARD', KEYS[4]), 0)
 end
-if not record.auto_commit then
-  room = math.min(room, record.window - redis.call('ZCARD', KEYS[4]))
-end
-local reply, taken, position = {}, 0, 0
+local limit, bytes, max_bytes = tonumber(ARGV[7]), 0, tonumber(ARGV[8])
+local room = record.auto_commit and not record.leaving and limit or math.min(limit, window)
+local reply, taken, position = { 0, 0 }, 0, 0
 local wanted = filter_of(record.tags)
 while taken < room and position < LOOKED_AT and bytes < max_bytes do
   local members = redis.call('ZRANGE', KEYS[2], position, position + room - taken - 1)
@@ -68,4 +70,6 @@ end
 if taken == 0 and room > 0 and redis.call('HLEN', KEYS[3]) == 0 and redis.call('EXISTS', KEYS[7]) == 1 then
   return ENDED
 end
+reply[1] = redis.call('ZCARD', KEYS[2])
+reply[2] = record.auto_commit and window or window - taken
 return reply
