@@ -15,7 +15,6 @@ from easel_queue.keys import INPUT, SINK, Keys, safe
 from easel_queue.model import (
     Attributes,
     Delivery,
-    Entry,
     Group,
     Once,
     Page,

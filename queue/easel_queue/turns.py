@@ -20,7 +20,7 @@ from easel_queue.model import Delivery
 
 
 class Turn:
-    """One watcher's place among those of its group. Look with `begin`, a delivery and `looked`, then `wait`."""
+    """One watcher's place among those of its group. `begin`, a delivery, `looked`; if nothing came, `wait`."""
 
     def __init__(self, group: GroupTurns, uid: str) -> None:
         self.uid = uid
@@ -65,7 +65,7 @@ class Turn:
         self._called.set()
 
     def made_room(self) -> None:
-        """There is room in the window again. Who had some does not care; a look under way may not see it yet."""
+        """There is room in the window again: of interest to a full one, and to a look that may have missed it."""
         if self._looking or not self.room:
             self.call()
 
@@ -104,7 +104,7 @@ class GroupTurns:
         self._waiting.pop(turn, None)
 
     def call_next(self) -> None:
-        """Call who waits longest, if it has not looked since the last change; then nobody who waits has not."""
+        """Call who waits longest, unless it has looked since the last change: then all who wait have."""
         turn = next(iter(self._waiting), None)
         if turn is not None and turn.seen < self.version:
             self.step_out(turn)
