@@ -1,4 +1,4 @@
-"""What a watcher costs: time from a put to its delivery, memory and CPU time of one gateway, as watchers grow.
+"""What a watcher costs: time from a put to its delivery, memory and CPU time of one gateway.
 
 All watchers are in one group and idle, so each item is one watcher's. Items are put one after the other.
 """

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
+from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
@@ -82,7 +83,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, PngInfoRequest)
+    describe(app, Txt2ImgRequest, PngInfoRequest, RequeueMany)
     return app
 
 

@@ -20,7 +20,7 @@ from easel_queue.model import Delivery
 
 
 class Turn:
-    """One watcher's place among those of its group. `begin`, a delivery, `looked`; if nothing came, `wait`."""
+    """One watcher's place among those of its group. `begin`, a delivery, `looked`; when empty, `wait`."""
 
     def __init__(self, group: GroupTurns, uid: str) -> None:
         self.uid = uid
@@ -65,7 +65,7 @@ class Turn:
         self._called.set()
 
     def made_room(self) -> None:
-        """There is room in the window again: of interest to a full one, and to a look that may have missed it."""
+        """There is room in the window again: for a full one, or for a look that may have missed it."""
         if self._looking or not self.room:
             self.call()
 

@@ -1,4 +1,4 @@
-"""Two gateways behind one address work as one: each connection of these tests goes to the other one in turn."""
+"""Two gateways behind one address work as one: each connection goes to the other one in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A thousand watchers and two hundred waiting callers on one gateway: nobody is lost, and memory is bounded."""
+"""A thousand watchers and two hundred waiting callers on one gateway: nobody is lost, memory is bounded."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from easel_gateway.eas import reading
+from easel_gateway.eas import reading, schema
 from easel_gateway.eas.attributes import render_attributes
 from easel_gateway.eas.codecs import PROTOBUF, negotiate
 from easel_gateway.eas.negative import read_complaint
@@ -53,7 +53,13 @@ def select_operation(method: str, query: Query) -> str:
     return "get"
 
 
-@router.get(ADDRESS, summary="Get, attributes, search, count, watch")
+@router.get(
+    ADDRESS,
+    summary="Get, attributes, search, count, watch",
+    response_class=Response,
+    responses=schema.GET_ANSWERS,
+    openapi_extra={"parameters": schema.GET_PARAMETERS},
+)
 async def read_queue(request: Request, rest: str) -> Response:
     """`_attrs_=true`, `_search_=true`, `_count_=true` or `_watch_=true`, else get: items from `_index_` on,
     at most `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink`
@@ -62,7 +68,13 @@ async def read_queue(request: Request, rest: str) -> Response:
     return await _perform(request)
 
 
-@router.post(ADDRESS, summary="Put, end of stream")
+@router.post(
+    ADDRESS,
+    summary="Put, end of stream",
+    response_class=Response,
+    responses=schema.PUT_ANSWERS,
+    openapi_extra={"parameters": schema.PUT_PARAMETERS, "requestBody": schema.PUT_BODY},
+)
 async def put_item(request: Request, rest: str) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
     its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
@@ -72,7 +84,13 @@ async def put_item(request: Request, rest: str) -> Response:
     return await _perform(request)
 
 
-@router.put(ADDRESS, summary="Commit, negative commit")
+@router.put(
+    ADDRESS,
+    summary="Commit, negative commit",
+    response_class=Response,
+    responses=schema.COMMIT_ANSWERS,
+    openapi_extra={"parameters": schema.COMMIT_PARAMETERS, "requestBody": schema.COMMIT_BODY},
+)
 async def commit_items(request: Request, rest: str) -> Response:
     """The caller's group is done with `_indexes_`. With `_negative_=true` the caller has failed with them:
     they are delivered again, until they have failed too often. The form fields `_code_` and `_reason_` say
@@ -80,7 +98,13 @@ async def commit_items(request: Request, rest: str) -> Response:
     return await _perform(request)
 
 
-@router.delete(ADDRESS, summary="Delete, truncate")
+@router.delete(
+    ADDRESS,
+    summary="Delete, truncate",
+    response_class=Response,
+    responses=schema.DELETE_ANSWERS,
+    openapi_extra={"parameters": schema.DELETE_PARAMETERS},
+)
 async def remove_items(request: Request, rest: str) -> Response:
     """Remove `_indexes_` for all groups; with `_trunc_=true`, everything before `_index_`."""
     return await _perform(request)
