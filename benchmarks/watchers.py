@@ -152,7 +152,7 @@ def main() -> None:
         rows.append([str(count), *(spread.show(2 if at != 2 else 0) for at, spread in enumerate(spreads))])
     setting = (
         f"Median (minimum to maximum) of {args.rounds} alternating rounds of {args.puts} puts, one after the "
-        "other; watchers of one group, one gateway, one client process, Redis with fsync before every answer. "
+        "other; watchers of one group, one gateway, one client process, fsync before every answer. "
         "CPU time includes the put, the delivery, the commit and the watchers' signs of life."
     )
     limits = "It does not show: watchers that are all busy, large items, a network between the parts."

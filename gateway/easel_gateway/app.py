@@ -20,6 +20,7 @@ from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
+from easel_gateway.eas.watch import REFRESHES
 from easel_gateway.edge.auth import AuthMiddleware
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.cross_site import CrossSiteMiddleware
@@ -102,7 +103,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
                 max_idle_s=settings.max_idle,
                 rear=settings.dead_message_policy == "Rear",
             ),
-            Sweeper(queue, interval_s=settings.reap_interval_s),
+            Sweeper(queue, interval_s=settings.reap_interval_s, refresh_s=settings.watcher_ttl_s / REFRESHES),
         )
         store = StoreProbe(configured_store(settings))
         app.state.gateway = Gateway(settings, queue, hub, store, metrics, Library(settings.checkpoint_dir))

@@ -164,8 +164,8 @@ class EventHub:
         queue, request_id = event.get("q"), event.get("r")
         for signal in self._signals.get(str(queue), ()):
             signal.set()
-        if queue in self._turns:
-            _tell(self._turns[queue], event)
+        if (turns := self._turns.get(str(queue))) is not None:
+            _tell(turns, event)
         for waiting in self._tasks.get(str(request_id), ()):
             waiting.add(event)
 

@@ -33,6 +33,9 @@ TRUNCATE_BATCH = 1000
 DELIVER_BYTES = 4 * 1024 * 1024
 """Data of one delivery, about: a reader that is slow keeps no more than this, and one item, in our memory."""
 
+GET_BYTES = 16 * 1024 * 1024
+"""Data of one get, about."""
+
 LEAVING_MS = 60_000
 """A watcher that left items behind counts as Leaving for this long, then as Exit. Clients that come back do
 so within seconds."""
@@ -101,13 +104,17 @@ class StreamCalls:
         request_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         remove: bool = False,
+        data: bool = True,
+        max_bytes: int = GET_BYTES,
     ) -> Call[Page]:
         """Items in order of their index, from `start` (inclusive; -1 is the newest only).
 
-        At most 1000 items are looked at in one call; `Page.next_index` says where to go on. With `remove`
+        At most 1000 items are looked at in one call, and no more added once their data reaches `max_bytes`;
+        `Page.next_index` says where to go on. Without `data` it is left out. With `remove`
         what is returned is gone, except that a task which a worker has leased is neither.
         """
-        args = (self.queue, start, limit, request_id or "", to_json(tags or {}), int(remove))
+        wanted = (request_id or "", to_json(tags or {}))
+        args = (self.queue, start, limit, *wanted, int(remove), max_bytes, int(not data))
 
         def read(raw: Raw) -> Page:
             return Page(read_entries(raw[1:]), int(raw[0]))

@@ -99,7 +99,7 @@ class GatewayProcess:
         raise AssertionError(field)
 
     def assert_well(self) -> None:
-        """The same process serves, answered no request with a failure of its own, and logged no unhandled error."""
+        """The same process serves, failed no request by its own fault, and logged no unhandled error."""
         assert self.process.poll() is None, self.log
         with httpx.Client(base_url=self.url, timeout=CLIENT_S) as fresh:  # a connection of its own
             assert fresh.get("/healthz").status_code == 200

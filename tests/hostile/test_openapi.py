@@ -44,7 +44,7 @@ CONFORMANCE = [
     response_schema_conformance,
 ]
 STRICT = ("/easel/v1/", "/sdapi/v1/png-info")
-"""Where a value outside the schema is refused. The EAS operations ignore parameters that are another operation's, and
+"""Where a value outside the schema is refused. EAS operations ignore parameters that are another one's, and
 A1111's dialect takes numbers as text and null for any default."""
 PICTURES = "/sdapi/v1/png-info"
 """A1111 answers 500 to what is no picture."""

@@ -22,8 +22,27 @@ MEMORY = 40_000_000
 NUMBERS = st.one_of(
     st.integers(-(2**70), 2**70).map(str),
     st.sampled_from(
-        ["0", "-0", "-1", "1", "2", "007", "1e9", "0x10", " 7", "1_000", "٣", "NaN", "-inf", "1.5"]
-        + [str(2**63), str(2**64 - 1), str(2**53), str(2**53 - 1), "9" * 400]
+        [
+            "0",
+            "-0",
+            "-1",
+            "1",
+            "2",
+            "007",
+            "1e9",
+            "0x10",
+            " 7",
+            "1_000",
+            "٣",
+            "NaN",
+            "-inf",
+            "1.5",
+            str(2**63),
+            str(2**64 - 1),
+            str(2**53),
+            str(2**53 - 1),
+            "9" * 400,
+        ]
     ),
 )
 DURATIONS = st.sampled_from(
@@ -103,8 +122,13 @@ HEADERS = st.dictionaries(
                 "application/json;q=1e400",
                 "q=,;;",
                 "bytes=0-",
+                "application/x-www-form-urlencoded",
+                "Basic AAAA",
+                "Basic =",
+                "Bearer",
+                "EAS x",
+                "EAS é",
             ]
-            + ["application/x-www-form-urlencoded", "Basic AAAA", "Basic =", "Bearer", "EAS x", "EAS é"]
         ),
     ),
     max_size=5,
@@ -112,8 +136,19 @@ HEADERS = st.dictionaries(
 BODIES = st.one_of(
     st.binary(max_size=300),
     st.sampled_from(
-        [b"", b"{}", b"null", b"_code_=Shutdown&_reason_=x", b"_code_=500", b"_code_=a.b.c", b"%", b"&" * 100]
-        + [b"_reason_=" + b"r" * 70_000, b"_code_=\xff", b"{" * 5000]
+        [
+            b"",
+            b"{}",
+            b"null",
+            b"_code_=Shutdown&_reason_=x",
+            b"_code_=500",
+            b"_code_=a.b.c",
+            b"%",
+            b"&" * 100,
+            b"_reason_=" + b"r" * 70000,
+            b"_code_=\xff",
+            b"{" * 5000,
+        ]
     ),
 )
 PATHS = st.one_of(
@@ -225,8 +260,6 @@ FIELDS = st.sampled_from(
         "subseed_strength",
         "sampler_name",
         "sampler_index",
-    ]
-    + [
         "scheduler",
         "batch_size",
         "n_iter",
@@ -236,8 +269,6 @@ FIELDS = st.sampled_from(
         "height",
         "eta",
         "override_settings",
-    ]
-    + [
         "alwayson_scripts",
         "script_name",
         "script_args",
@@ -245,8 +276,13 @@ FIELDS = st.sampled_from(
         "enable_hr",
         "hr_scale",
         "send_images",
+        "save_images",
+        "infotext",
+        "s_noise",
+        "comments",
+        "unknown",
+        "",
     ]
-    + ["save_images", "infotext", "s_noise", "comments", "unknown", ""]
 )
 OPTIONS = st.fixed_dictionaries(
     {},

@@ -15,8 +15,7 @@ def connect(port: int) -> socket.socket:
 
 
 def converse(port: int, *pieces: bytes, finish: bool = False) -> bytes:
-    """Send the pieces and read until the peer closes; `finish` says before that nothing more comes. A reset ends it,
-    too."""
+    """Send the pieces, read until the peer closes or resets; `finish` tells it that nothing more comes."""
     received = b""
     with connect(port) as peer:
         try:

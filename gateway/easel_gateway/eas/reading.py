@@ -15,6 +15,8 @@ from easel_queue import AsyncQueue, Entry
 
 MAX_LENGTH = 1000
 """Most items of one answer."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Data of one answer, about: a client that asks for 1000 large items gets the first of them."""
 MARGIN_S = 0.3
 MARGIN_SHARE = 0.94
 """A long poll is answered at min(t - 0.3 s, 0.94 t): the Python SDK's own timeout equals the one it asks
@@ -43,9 +45,15 @@ def answer_within(timeout_s: float) -> float:
     return max(0.0, min(timeout_s - MARGIN_S, timeout_s * MARGIN_SHARE))
 
 
-async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: bool) -> list[Entry]:
-    """What is there now, at most `wanted.limit` items, in order. Goes over the whole queue if it must."""
+async def read(
+    queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: bool, data: bool = True
+) -> list[Entry]:
+    """What is there now, at most `wanted.limit` items, in order. Goes over the whole queue if it must.
+
+    No more are added once their data reaches `MAX_BYTES`; without `data` it is left out.
+    """
     found: list[Entry] = []
+    size = 0
     start = wanted.start
     while True:
         page = await queue.run(
@@ -55,10 +63,12 @@ async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: boo
                 request_id=wanted.request_id,
                 tags=wanted.tags,
                 remove=remove,
+                data=data,
             )
         )
         found += page.entries
-        if len(found) >= wanted.limit or not page.next_index:
+        size += sum(len(entry.data) for entry in page.entries)
+        if len(found) >= wanted.limit or size >= MAX_BYTES or not page.next_index:
             return found
         start = page.next_index
 
@@ -91,7 +101,10 @@ async def _wait_for_enough(gateway: Gateway, target: Target, wanted: Wanted, dea
     with gateway.hub.on_queue(target.name) as signal:
         while not gateway.closing.is_set():
             rest = deadline - clock.time()
-            if rest <= 0 or len(await read(gateway.queue, target, wanted, remove=False)) >= wanted.limit:
+            if rest <= 0:
+                return
+            there = await read(gateway.queue, target, wanted, remove=False, data=False)
+            if len(there) >= wanted.limit:
                 return
             # Cut into pieces, so that a stopping server is noticed.
             await signal.wait(min(rest, 1.0))

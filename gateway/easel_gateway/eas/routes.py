@@ -204,7 +204,9 @@ async def _count(request: Request, target: Target, query: Query) -> Response:
     priority = priority_of(query, None) if "_priority_" in query else None
     total, start = 0, 0
     while True:
-        page = await queue.run(stream.get(start=start, limit=100, request_id=request_id, tags=tags))
+        page = await queue.run(
+            stream.get(start=start, limit=100, request_id=request_id, tags=tags, data=False)
+        )
         total += sum(priority is None or entry.priority == priority for entry in page.entries)
         if len(page.entries) == 100:
             start = page.entries[-1].index + 1

@@ -40,6 +40,9 @@ taken uid is tried again for 0.8 s before it is refused. That also slows SDKs th
 BATCH = 16
 """Most items fetched in one step; `DELIVER_BYTES` bounds them too. A slow reader's memory is no more."""
 
+REFRESHES = 3
+"""How often a watcher says that it lives, within the time after which it counts as gone."""
+
 END_PATIENCE_S = 5.0
 """How long a peer that reads nothing may hold up the end of its watch."""
 
@@ -93,7 +96,7 @@ class Watch:
         if request_id is not None:
             self._tags[REQUEST_ID_TAG] = request_id
         self._ttl_ms = int(gateway.settings.watcher_ttl_s * 1000)
-        self._refresh_s = gateway.settings.watcher_ttl_s / 3
+        self._refresh_s = gateway.settings.watcher_ttl_s / REFRESHES
 
     async def run(self, transport: Transport) -> None:
         """Serve until the peer goes, the stream is over, the uid is taken over, or the server stops.

@@ -10,7 +10,11 @@ import asyncio
 import logging
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 _log = logging.getLogger(__name__)
@@ -66,7 +70,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Parse a piece, and look at how much came without becoming a request or a piece of a body."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._in_answer():
             self._await_head()
         self._idle_bytes += len(data)
         super().data_received(data)
@@ -131,6 +135,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Anybody may ask for another protocol; the request is answered without it."""
 
+    def _in_answer(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it without the None
+        return cycle is not None and not cycle.response_complete
+
     def _await_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.timeout_s, self._refuse, 408)
@@ -159,7 +167,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        if self._in_answer() and self.cycle.response_started:
             self.transport.close()  # in the middle of an answer: too late for another one
             return
         text = _TEXTS[status]

@@ -1,7 +1,7 @@
 """What FastAPI cannot see of our handlers, for the OpenAPI schema: bodies and answers.
 
-Handlers read the raw body themselves, to take JSON whatever the content type says (A1111's clients vary) and to
-never repeat a client's megabytes in an error; and many answer with bytes that they made.
+Handlers read the raw body themselves, to take JSON whatever the content type says (A1111's clients vary) and
+to never repeat a client's megabytes in an error; and many answer with bytes that they made.
 """
 
 from __future__ import annotations
