@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
-BENCHMARKS := queue_cycle overhead worker_busy
+BENCHMARKS := queue_cycle overhead worker_busy watchers
 SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help

@@ -14,8 +14,8 @@ _log = logging.getLogger(__name__)
 class Sweeper(Duty):
     """Takes items back from watchers whose gateway died before it could.
 
-    After this process itself stood still for longer than `refresh_s`, the pause between two signs of life of a
-    watcher, it does nothing for twice that time: its own watchers, whose sockets are alive, could not say so
+    After this process itself stood still for longer than `refresh_s`, the pause between two signs of life of
+    a watcher, it does nothing for twice that time: its own watchers, whose sockets are alive, could not say so
     while the machine was paused or starved, and shall do it first.
     """
 
