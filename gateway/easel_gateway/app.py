@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from easel_contract.checkpoints import Library
@@ -29,6 +30,7 @@ from easel_gateway.edge.receiving import ReceivingMiddleware
 from easel_gateway.edge.request_id import RequestIdMiddleware
 from easel_gateway.edge.schema import describe
 from easel_gateway.edge.sync_address import SyncAddressMiddleware
+from easel_gateway.errors import refuse_route
 from easel_gateway.gateway import Gateway
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
@@ -57,6 +59,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         static_url="/docs-assets",
         title="Easel",
         summary="Self-hosted Stable Diffusion: A1111's API and EAS queues",
+        exception_handlers={HTTPException: refuse_route},
         redirect_slashes=False,  # the SDKs repeat a redirected POST, which would store it twice
         lifespan=_lifespan(settings, metrics),
         middleware=[  # the first is the outermost

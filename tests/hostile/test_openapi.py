@@ -103,6 +103,17 @@ def test_the_document_is_served_and_whole(target: GatewayProcess) -> None:
             assert {"400", "401", "403", "503"} <= set(operation["responses"]), (method, path)
 
 
+def test_what_no_route_takes_is_refused_in_the_same_shape(target: GatewayProcess) -> None:
+    """A path with a line feed matches no route, and other methods are nobody's."""
+    problem = {"error", "detail", "body", "errors"}
+    for path in ("/api/predict/%0A", f"{target.source}/a%0Ab", "/nothing"):
+        answer = target.http.post(path)
+        assert (answer.status_code, set(answer.json())) == (404, problem)
+    answer = target.http.patch(target.source)
+    assert (answer.status_code, set(answer.json())) == (405, problem)
+    assert answer.headers["Allow"]
+
+
 def test_what_only_a_state_brings_is_declared_too(target: GatewayProcess) -> None:
     """Answers that random requests hardly meet."""
     validate = OPERATIONS["GET /api/predict/{rest}"]

@@ -15,8 +15,8 @@ class Sweeper(Duty):
     """Takes items back from watchers whose gateway died before it could.
 
     After this process itself stood still for longer than `refresh_s`, the pause between two signs of life of
-    a watcher, it does nothing for twice that time: its own watchers, whose sockets are alive, could not say so
-    while the machine was paused or starved, and shall do it first.
+    a watcher, it does nothing for twice that time: its own watchers, whose sockets are alive, could not say
+    so while the machine was paused or starved, and shall do it first.
     """
 
     def __init__(self, queue: AsyncQueue, *, interval_s: float, refresh_s: float) -> None:

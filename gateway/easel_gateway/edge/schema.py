@@ -87,6 +87,7 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
 def describe(app: FastAPI, *models: type[BaseModel]) -> None:
     """Add the models to the application's schema."""
     generate = app.openapi
+    wanted: tuple[type[BaseModel], ...] = (*models, Problem)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -95,7 +96,7 @@ def describe(app: FastAPI, *models: type[BaseModel]) -> None:
                 for operation in path.values():
                     _add_everywhere(operation["responses"])
             schemas = whole.setdefault("components", {}).setdefault("schemas", {})
-            for model in (*models, Problem):
+            for model in wanted:
                 described = model.model_json_schema(ref_template=_TEMPLATE)
                 schemas.update(described.pop("$defs", {}))
                 schemas[model.__name__] = described
