@@ -106,7 +106,7 @@ class GatewayProcess:
             counted = _FAILED.findall(fresh.get("/metrics").text)
         assert not [line for line in counted if not _DOCUMENTED.search(line)], counted
         unwell = _UNWELL.search(self.log)
-        assert unwell is None, self.log[max(0, unwell.start() - 500) :][:4000]
+        assert unwell is None, self.log[max(0, unwell.start() - 500) :][:6000]
 
     def empty(self) -> None:
         """Remove what is in its queues."""

@@ -45,6 +45,10 @@ MALFORMED = {
     "a handshake with many headers": (handshake("/", *[b"A: b"] * 200), {431}),
     "a handshake with a body": (handshake("/", b"Content-Length: 5") + b"hello", {400}),
     "a handshake in chunks": (handshake("/", b"Transfer-Encoding: chunked") + b"0\r\n\r\n", {400}),
+    "a handshake behind an unanswered request": (
+        b"POST /sdapi/v1/txt2img HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}" + handshake("/api/predict/x"),
+        {400},
+    ),
     "a handshake by POST": (handshake("/", method=b"POST"), {405}),
     "a handshake nowhere": (handshake("/nothing/here"), {403}),
     "a handshake at another service": (handshake("/api/predict/no?_watch_=true"), {404}),
@@ -59,6 +63,14 @@ def test_it_is_refused(target: GatewayProcess, name: str) -> None:
     answer = converse(target.port, request, finish=expected == {0})
     assert status(answer) in expected
     assert target.resident() - before < 20_000_000
+
+
+def test_who_hangs_up_with_requests_in_line_is_no_error_of_ours(target: GatewayProcess) -> None:
+    waits = b"POST /sdapi/v1/txt2img HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+    for _ in range(3):
+        converse(target.port, waits + waits, finish=True)
+    target.http.post("/sdapi/v1/txt2img", json={})  # longer than theirs: they have ended when it has
+    target.assert_well()
 
 
 def test_a_refused_handshake_is_no_error_of_ours(target: GatewayProcess) -> None:

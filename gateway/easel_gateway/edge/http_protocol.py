@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import cast
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -50,6 +51,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._status = 400
         self._idle_bytes = 0
+        self._running: RequestResponseCycle | None = None
         self._in_head = False
         self._in_body = False
         self._body_bytes = 0
@@ -62,8 +64,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection. uvicorn tells its newest request only, and an older one may still run: its
+        answer would be an error, because the transport is closed."""
         self._stop_timers()
+        if self._running is not None and self._in_answer():
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -125,6 +131,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse(431)
         elif any(name in {b"content-length", b"transfer-encoding"} for name, _ in self.headers):
             self._refuse(400)  # a handshake has no body
+        elif self._in_answer():
+            self._refuse(400)  # behind a request that waits: its answer would have no connection any more
         else:
             super().handle_websocket_upgrade()
 
@@ -136,8 +144,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Anybody may ask for another protocol; the request is answered without it."""
 
     def _in_answer(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it without the None
-        return cycle is not None and not cycle.response_complete
+        return self._running is not None and not self._running.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _await_head(self) -> None:
         if self._head_timer is None:
@@ -167,7 +178,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        if self._in_answer() and self.cycle.response_started:
+        if self._running is not None and self._in_answer() and self._running.response_started:
             self.transport.close()  # in the middle of an answer: too late for another one
             return
         text = _TEXTS[status]
