@@ -11,24 +11,29 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
+from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
+from easel_gateway.eas.watch import REFRESHES
 from easel_gateway.edge.auth import AuthMiddleware
 from easel_gateway.edge.bare_address import BareAddressMiddleware
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.cross_site import CrossSiteMiddleware
 from easel_gateway.edge.measure import MeasureMiddleware
+from easel_gateway.edge.receiving import ReceivingMiddleware
 from easel_gateway.edge.request_id import RequestIdMiddleware
 from easel_gateway.edge.schema import describe
 from easel_gateway.edge.sync_address import SyncAddressMiddleware
+from easel_gateway.errors import refuse_route
 from easel_gateway.gateway import Gateway
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
@@ -57,6 +62,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         static_url="/docs-assets",
         title="Easel",
         summary="Self-hosted Stable Diffusion: A1111's API and EAS queues",
+        exception_handlers={HTTPException: refuse_route},
         redirect_slashes=False,  # the SDKs repeat a redirected POST, which would store it twice
         lifespan=_lifespan(settings, metrics),
         middleware=[  # the first is the outermost
@@ -67,6 +73,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             Middleware(CrossSiteMiddleware),
             Middleware(AuthMiddleware, tokens=settings.named_tokens(), public_paths=settings.public_paths),
             Middleware(SyncAddressMiddleware, service=settings.service),
+            Middleware(
+                ReceivingMiddleware,
+                max_body_bytes=settings.max_body_bytes,
+                max_bodies_bytes=settings.max_bodies_bytes,
+            ),
         ],
     )
     for router in (  # the busiest first: a request asks one after the other whether it is theirs
@@ -80,7 +91,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, PngInfoRequest)
+    describe(app, Txt2ImgRequest, PngInfoRequest, RequeueMany)
     return app
 
 
@@ -106,7 +117,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
                 max_idle_s=settings.max_idle,
                 rear=settings.dead_message_policy == "Rear",
             ),
-            Sweeper(queue, interval_s=settings.reap_interval_s),
+            Sweeper(queue, interval_s=settings.reap_interval_s, refresh_s=settings.watcher_ttl_s / REFRESHES),
             ClaimSweeper(claims, interval_s=settings.reap_interval_s, grace_s=settings.claim_grace_s),
         )
         store = StoreProbe(configured_store(settings))

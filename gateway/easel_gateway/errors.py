@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from easel_contract import results
@@ -140,6 +142,13 @@ def answer(error: Exception) -> Response | None:
     if isinstance(error, QueueUnavailableError):
         return envelope(503, error="RedisUnavailable", detail="Redis does not answer.", headers=retry)
     return None
+
+
+async def refuse_route(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals, of an unknown path (404) or method (405), in the same shape as ours."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return envelope(error.status_code, error="HTTPException", detail=error.detail, headers=error.headers)
 
 
 def _refuse_contract(error: ContractError) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 from types import FrameType
@@ -13,6 +14,8 @@ from fastapi import FastAPI
 from easel_contract import logs
 from easel_contract.settings import load
 from easel_gateway.app import create_app
+from easel_gateway.edge.http_protocol import limited_http
+from easel_gateway.edge.socket_protocol import ListenerProtocol
 from easel_gateway.settings import GatewaySettings
 
 _log = logging.getLogger(__name__)
@@ -22,6 +25,8 @@ KEEPALIVE_PAUSE_S = 5
 KEEPALIVE_TRIES = 4
 """A peer whose machine vanished is noticed after 15 + 4 * 5 s, even while nothing is sent to it."""
 BACKLOG = 2048
+OTHER_FILES = 256
+"""Files that are no client's connection: to Redis, to the store, the log."""
 
 
 class GatewayServer(uvicorn.Server):
@@ -56,8 +61,8 @@ def build_server(settings: GatewaySettings) -> GatewayServer:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        http=limited_http(timeout_s=settings.request_timeout_s, max_connections=settings.max_connections),
+        ws=ListenerProtocol,
         ws_ping_interval=settings.ws_ping_s,
         ws_ping_timeout=settings.ws_pong_timeout_s,
         ws_per_message_deflate=False,  # pictures do not shrink, and the SDKs do not offer it
@@ -101,6 +106,24 @@ def listen(settings: GatewaySettings) -> socket.socket:
     return sock
 
 
+def allow_connections(count: int) -> None:
+    """Let this process open enough files for `count` connections, as far as it may. The usual limit of 1024
+    would end earlier, and worse: connections would wait unanswered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _log.warning(
+            "EASEL_MAX_CONNECTIONS=%d needs %d open files, and this process may have %d (ulimit -n)",
+            count,
+            wanted,
+            allowed,
+        )
+
+
 def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT, then come back.
 
@@ -115,6 +138,7 @@ def run(settings: GatewaySettings) -> None:
         ) from None
     # Its own lines say again what ours say, and one more for every WebSocket.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    allow_connections(settings.max_connections)
     with sock:
         # uvicorn repeats the signal that stopped it; with this handler the stop is not taken for a crash.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -46,6 +46,20 @@ class GatewaySettings(CommonSettings):
     max_body_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="Larger request bodies are answered 413, before they are read."
     )
+    max_bodies_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024,
+        description="The bodies of all requests in work together; one that goes beyond is answered 503.",
+    )
+    request_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        description="Time for a request's head, and for its body, which gets a second more for every 500 "
+        "bytes; a slower one is answered 408.",
+    )
+    max_connections: int = Field(
+        10_000, ge=1, description="Open connections, watchers included; one more is answered 503."
+    )
     queue_max_payload_bytes: int = Field(
         0, ge=0, description="The same for one task of the input queue; 0 is EASEL_MAX_BODY_BYTES."
     )
@@ -150,6 +164,15 @@ class GatewaySettings(CommonSettings):
             if not (token.isascii() and token.isprintable()) or " " in token:
                 raise ValueError("use printable ASCII characters without spaces")
         return value
+
+    @model_validator(mode="after")
+    def _room_for_one_body(self) -> Self:
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"EASEL_MAX_BODIES_BYTES={self.max_bodies_bytes} is less than one body may have: "
+                f"EASEL_MAX_BODY_BYTES={self.max_body_bytes}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_open_door(self) -> Self:

@@ -35,6 +35,7 @@ from easel_queue.model import (
     Claim,
     DeadLetter,
     DeadPage,
+    Delivery,
     Entry,
     Eviction,
     Failed,
@@ -59,10 +60,12 @@ from easel_queue.model import (
     Worker,
 )
 from easel_queue.sending import Answer
-from easel_queue.stream_calls import TRUNCATE_BATCH, StreamCalls
+from easel_queue.stream_calls import GET_BYTES, TRUNCATE_BATCH, StreamCalls
 from easel_queue.task_calls import TaskCalls
+from easel_queue.turns import Turn
 
 __all__ = [
+    "GET_BYTES",
     "INPUT",
     "REAR",
     "REQUEST_ID_TAG",
@@ -81,6 +84,7 @@ __all__ = [
     "DeadCalls",
     "DeadLetter",
     "DeadPage",
+    "Delivery",
     "DuplicateWatcherError",
     "Entry",
     "EventHub",
@@ -124,6 +128,7 @@ __all__ = [
     "TaskEvents",
     "TooFastError",
     "TooLargeError",
+    "Turn",
     "UserFullError",
     "Watcher",
     "WatcherFencedError",

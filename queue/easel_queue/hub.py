@@ -17,6 +17,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from easel_queue.client import AsyncQueue
+from easel_queue.keys import INPUT, SINK, safe
+from easel_queue.turns import Turn, Turns
 
 logger = logging.getLogger("easel.queue.hub")
 
@@ -78,6 +80,7 @@ class EventHub:
     def __init__(self, queue: AsyncQueue) -> None:
         self._queue = queue
         self._signals: defaultdict[str, set[Signal]] = defaultdict(set)
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._tasks: defaultdict[str, set[TaskEvents]] = defaultdict(set)
         self._runner: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
@@ -106,6 +109,16 @@ class EventHub:
             yield signal
         finally:
             self._signals[queue].discard(signal)
+
+    @contextlib.contextmanager
+    def on_watch(self, queue: str, *, group: str, uid: str) -> Iterator[Turn]:
+        """A watcher's turns to look at `queue`: of a group's watchers here one is called for a new item."""
+        turns, gid = self._turns[queue], safe(group)
+        turn = turns.enter(gid, safe(uid))
+        try:
+            yield turn
+        finally:
+            turns.leave(gid, turn)
 
     @contextlib.contextmanager
     def on_task(self, request_id: str) -> Iterator[TaskEvents]:
@@ -152,6 +165,8 @@ class EventHub:
         queue, request_id = event.get("q"), event.get("r")
         for signal in self._signals.get(str(queue), ()):
             signal.set()
+        if (turns := self._turns.get(str(queue))) is not None:
+            _tell(turns, event)
         for waiting in self._tasks.get(str(request_id), ()):
             waiting.add(event)
 
@@ -159,6 +174,30 @@ class EventHub:
         for signals in self._signals.values():
             for signal in signals:
                 signal.set()
+        for turns in self._turns.values():
+            turns.call_all()
         for waiters in self._tasks.values():
             for waiting in waiters:
                 waiting.add({"s": "resync"})
+
+
+def _tell(turns: Turns, event: dict[str, Any]) -> None:
+    """Call those whom an event of their queue concerns. What it does not say concerns everybody."""
+    if "g" in event:
+        group = turns.of(event["g"])
+        if group is None:
+            return
+        if "w" in event:
+            group.made_room(event["w"])
+        else:
+            group.changed()
+    elif "n" in event or _brings_item(event):
+        turns.changed()
+    else:
+        turns.call_all()
+
+
+def _brings_item(event: dict[str, Any]) -> bool:
+    """A task's own event that is also a new item of this queue: it was put, or its result was stored."""
+    state = event.get("s")
+    return state == "waiting" if event["q"] == INPUT else event["q"] == SINK and state is not None

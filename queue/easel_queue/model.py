@@ -71,6 +71,22 @@ class Placed:
     """Where the result of the task goes, which the first put of a key has decided."""
 
 
+class Delivery(tuple["Entry", ...]):
+    """The entries that one watcher got, and what it needs to know about the rest."""
+
+    left: int
+    """How many items its group has still to deliver, to anybody."""
+    room: int
+    """How many more fit into its window; 1 when it has none, because it commits by itself."""
+
+    @classmethod
+    def of(cls, entries: tuple[Entry, ...], *, left: int, room: int) -> Delivery:
+        """Put it together."""
+        delivery = cls(entries)
+        delivery.left, delivery.room = left, room
+        return delivery
+
+
 @dataclass(frozen=True)
 class Once:
     """An idempotency key: of all puts under it, one is stored.
@@ -304,6 +320,8 @@ class Page:
 
     entries: tuple[Entry, ...]
     next_index: int = 0
+    bytes: int = 0
+    """Of the entries' bodies, claimed ones included; about, when they were left out."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from easel_queue.line_calls import clamp_priority, once_key, read_placed, with_r
 from easel_queue.model import (
     Attributes,
     Body,
-    Entry,
+    Delivery,
     Group,
     Once,
     Page,
@@ -35,6 +35,9 @@ TRUNCATE_BATCH = 1000
 DELIVER_BYTES = 4 * 1024 * 1024
 """Bodies of one delivery, about, claimed ones included: a reader that is slow keeps no more than this, and
 one item, in our memory."""
+
+GET_BYTES = 16 * 1024 * 1024
+"""Data of one get, about."""
 
 LEAVING_MS = 60_000
 """A watcher that left items behind counts as Leaving for this long, then as Exit. Clients that come back do
@@ -106,14 +109,15 @@ class StreamCalls:
         request_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         remove: bool = False,
-        max_bytes: int = 0,
+        data: bool = True,
+        max_bytes: int = GET_BYTES,
         fetched: bool = False,
     ) -> Call[Page]:
         """Items in order of their index, from `start` (inclusive; -1 is the newest only).
 
-        At most 1000 items are looked at in one call, and once their bodies reach `max_bytes` (0: no such
-        limit) no more are added; `Page.next_index` says where to go on. With `remove` what is returned is
-        gone, except that a task which a worker has leased is neither, and that all of them stay if the body
+        At most 1000 items are looked at in one call, and once their bodies reach `max_bytes` no more are
+        added; `Page.next_index` says where to go on. Without `data` it is left out. With `remove` what is
+        returned is gone, except that a task which a worker has leased is neither, and that all of them stay if the body
         of one is a claim: fetch that, and ask for each of them again with `fetched` and its index as `start`.
         """
         args: tuple[Arg, ...] = (
@@ -125,10 +129,11 @@ class StreamCalls:
             int(remove),
             max_bytes,
             int(fetched),
+            int(not data),
         )
 
         def read(raw: Raw) -> Page:
-            return Page(read_entries(raw[1:]), int(raw[0]))
+            return Page(read_entries(raw[2:]), int(raw[0]), int(raw[1]))
 
         return Call("get_entries", self._of("entries", "rid"), args, read, repeatable=not remove)
 
@@ -250,7 +255,7 @@ class StreamCalls:
 
     def deliver(
         self, *, group: str, uid: str, connection: str, limit: int, max_bytes: int = DELIVER_BYTES
-    ) -> Call[tuple[Entry, ...]]:
+    ) -> Call[Delivery]:
         """The next items for a watcher, at most `limit` and never beyond its window; says that it lives.
 
         Once their bodies reach `max_bytes` no more are added.
@@ -265,10 +270,10 @@ class StreamCalls:
         )
         args = (self.queue, gid, who, connection, limit, max_bytes)
 
-        def read(raw: Raw) -> tuple[Entry, ...]:
+        def read(raw: Raw) -> Delivery:
             if isinstance(raw, int):
                 raise_for(raw, f"uid {uid!r} of group {group!r}")
-            return read_entries(raw)
+            return Delivery.of(read_entries(raw[2:]), left=int(raw[0]), room=int(raw[1]))
 
         # Items in an answer that got lost are pending with this watcher: it must leave, not ask again.
         return Call("deliver_entries", names, args, read, repeatable=False)

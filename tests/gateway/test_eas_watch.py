@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 from starlette.requests import HTTPConnection
@@ -199,6 +200,19 @@ async def test_a_reader_that_is_slow_keeps_its_place(start_gateway: StartGateway
         await watcher.commit(*range(1, 25))
         await gateway.put_result()
         assert await watcher.indexes(1) == [25], "it is still the same watcher"
+
+
+async def test_a_gateway_that_stood_still_does_not_sweep_its_own_watchers(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(watcher_ttl_s=1, reap_interval_s=0.1)
+    await gateway.put_result()
+    async with watching(gateway) as watcher:
+        assert await watcher.indexes(1) == [1]
+        time.sleep(1.5)  # noqa: ASYNC251 - the whole process stands still, longer than a watcher's life
+        await asyncio.sleep(0.5)  # several rounds of the sweeper
+        await gateway.put_result()
+        assert await watcher.indexes(1) == [2], "it is still the same watcher, and has the first one"
 
 
 async def test_a_taken_over_socket_is_closed(gateway: RunningGateway) -> None:

@@ -289,3 +289,15 @@ def test_the_rear_keeps_the_inputs_indexes(bench: Bench, queue: Queue) -> None:
     status = queue.run(queue.tasks.status("rid-1"))
     assert status is not None
     assert status.state is State.DEAD
+
+
+def test_a_get_is_limited_in_bytes_and_goes_on(queue: Queue) -> None:
+    for number in range(5):
+        queue.run(queue.sink.append(b"x" * 1000, request_id=f"r{number}"))
+    page = queue.run(queue.sink.get(limit=9, max_bytes=1500))
+    assert ([entry.index for entry in page.entries], page.next_index) == ([1, 2], 3)
+    page = queue.run(queue.sink.get(start=3, limit=9, max_bytes=1500, remove=True))
+    assert ([entry.index for entry in page.entries], page.next_index) == ([3, 4], 5)
+    page = queue.run(queue.sink.get(limit=9, max_bytes=1500, data=False))
+    assert ([entry.index for entry in page.entries], page.next_index) == ([1, 2, 5], 0)
+    assert {entry.data for entry in page.entries} == {b""}

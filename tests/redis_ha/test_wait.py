@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from easel_gateway.errors import answer
-from easel_queue import AsyncQueue, NotReplicatedError, Queue, QueueFullError
+from easel_queue import AsyncQueue, NotReplicatedError, Placed, Queue, QueueFullError, Status
 
 from .servers import Watched, watched
 
@@ -42,6 +42,31 @@ def test_a_yes_is_a_replica_s(replicated: Watched, service: str) -> None:
     with pytest.raises(QueueFullError):
         queue.run(queue.tasks.put(b"x", request_id="r2", max_length=1))
     queue.close()
+
+
+def test_calls_that_share_a_round_trip_share_the_wait(replicated: Watched, service: str) -> None:
+    queue = Queue(replicated.url, service=service, wait_replicas=1)
+    puts = [queue.tasks.put(b"x", request_id=f"r{number}") for number in range(3)]
+    assert all(isinstance(placed, Placed) for placed in queue.run_many(puts))
+    (replica,) = replicated.replicas()
+    with replica.client() as client:
+        assert client.hlen(queue.keys.of("in", "rid")) == 3
+    queue.close()
+
+
+@pytest.mark.usefixtures("deaf")
+async def test_of_several_only_the_durable_ones_need_the_replica(replicated: Watched, service: str) -> None:
+    queue = Queue(replicated.url, service=service, wait_replicas=1, wait_ms=50)
+    put, look = queue.tasks.put(b"x", request_id="r1"), queue.tasks.status("r1")
+    refused, status = queue.run_many([put, look])
+    assert isinstance(refused, NotReplicatedError)
+    assert isinstance(status, Status)
+    queue.close()
+    aqueue = AsyncQueue(replicated.url, service=service, wait_replicas=1, wait_ms=50)
+    refused, status = await aqueue.run_many([put, look])
+    assert isinstance(refused, NotReplicatedError)
+    assert isinstance(status, Status)
+    await aqueue.close()
 
 
 @pytest.mark.usefixtures("deaf")

@@ -10,11 +10,14 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from easel_claims import ClaimMissingError
+from easel_contract.requests import from_validation
+from easel_gateway.edge.body import read_body
+from easel_gateway.edge.schema import answers, json_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import Gateway, gateway_of
 from easel_queue import TRUNCATE_BATCH, DeadLetter, RequestIdTakenError
@@ -24,6 +27,7 @@ router = APIRouter(tags=["Easel"])
 MAX_PAGE = 500
 MAX_INDEX = 2**53 - 1
 """Indexes are kept as doubles by Redis; nothing larger is ever given out."""
+MAX_REQUEST_BYTES = 64 * 1024
 MAX_SHOWN_BYTES = 1024 * 1024
 """Larger bodies are shown as base64: parsing them would hold everybody else up."""
 
@@ -62,7 +66,11 @@ async def list_dead(
             return {"letters": [render(letter) for letter in found], "next": start or None}
 
 
-@router.get("/easel/v1/dead/{name}")
+@router.get(
+    "/easel/v1/dead/{name}",
+    response_class=Response,
+    responses=answers({"application/json": {"type": "object"}}, 404),
+)
 async def show_dead(request: Request, name: str) -> Response:
     """One letter, by index or request id, with the error of each delivery and the request's body: as JSON if
     it is that (and below 1 MiB), else as base64 text; `body_encoding` says which. A body that is missing from
@@ -81,11 +89,20 @@ async def show_dead(request: Request, name: str) -> Response:
     return Response(render_whole(letter), media_type="application/json")
 
 
-@router.post("/easel/v1/dead/requeue")
-async def requeue_many(request: Request, wanted: Annotated[RequeueMany, Body()]) -> dict[str, Any]:
+@router.post(
+    "/easel/v1/dead/requeue",
+    openapi_extra=json_body(RequeueMany),
+    responses=answers(None, 408, 410, 413, 422),
+)
+async def requeue_many(request: Request) -> dict[str, Any]:
     """Put many letters back, until the input queue is full (`full`). Those whose request id a newer task has
     stay. Repeating it moves only what is still, or again, dead."""
     gateway = gateway_of(request)
+    body = await read_body(request, MAX_REQUEST_BYTES, setting="")
+    try:
+        wanted = RequeueMany.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
     count, start, full = 0, wanted.start, False
     while True:
         done = await gateway.queue.run(
@@ -102,7 +119,7 @@ async def requeue_many(request: Request, wanted: Annotated[RequeueMany, Body()])
             return {"requeued": count, "next": start or None, "full": full}
 
 
-@router.post("/easel/v1/dead/{name}/requeue")
+@router.post("/easel/v1/dead/{name}/requeue", responses=answers(None, 404, 409, 410))
 async def requeue_one(request: Request, name: str) -> dict[str, Any]:
     """Put one letter back to its old place in the line, with its index and request id and no deliveries.
 
@@ -124,7 +141,7 @@ async def requeue_one(request: Request, name: str) -> dict[str, Any]:
     return {"index": placed.index, "request_id": placed.request_id}
 
 
-@router.delete("/easel/v1/dead/{name}")
+@router.delete("/easel/v1/dead/{name}", responses=answers(None, 404))
 async def delete_dead(request: Request, name: str) -> dict[str, int]:
     """Remove one letter for good. 404 when it is not (or no longer) there."""
     gateway = gateway_of(request)

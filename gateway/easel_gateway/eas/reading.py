@@ -13,7 +13,7 @@ from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.gateway import Gateway, gateway_of
-from easel_queue import AsyncQueue, Entry, QueueUnavailableError
+from easel_queue import GET_BYTES, AsyncQueue, Entry, QueueUnavailableError
 
 MAX_LENGTH = 1000
 """Most items of one answer."""
@@ -47,9 +47,12 @@ def answer_within(timeout_s: float) -> float:
     return max(0.0, min(timeout_s - MARGIN_S, timeout_s * MARGIN_SHARE))
 
 
-async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: bool) -> list[Entry]:
-    """What is there now, in order, at most `wanted.limit` items and about `MAX_BYTES`. Goes over the whole
-    queue if it must.
+async def read(
+    queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: bool, data: bool = True
+) -> tuple[list[Entry], int]:
+    """What is there now, in order, at most `wanted.limit` items and about `MAX_BYTES`, and how many bytes.
+
+    Goes over the whole queue if it must. Without `data` it is left out, though its bytes count.
 
     With `remove` they are gone; but if the body of one is a claim, all of them are still there: see `take`.
     """
@@ -63,15 +66,16 @@ async def read(queue: AsyncQueue, target: Target, wanted: Wanted, *, remove: boo
                 request_id=wanted.request_id,
                 tags=wanted.tags,
                 remove=remove,
-                max_bytes=MAX_BYTES - size,
+                data=data,
+                max_bytes=min(GET_BYTES, MAX_BYTES - size),
             )
         )
         if remove and found and _large(page.entries):
-            return found  # these are gone, those are not: they are for the next get
+            return found, size  # these are gone, those are not: they are for the next get
         found += page.entries
-        size += sum(map(_size, page.entries))
+        size += page.bytes
         if len(found) >= wanted.limit or size >= MAX_BYTES or not page.next_index:
-            return found
+            return found, size
         start = page.next_index
 
 
@@ -96,10 +100,6 @@ def _large(entries: Sequence[Entry]) -> bool:
     return any(entry.claim for entry in entries)
 
 
-def _size(entry: Entry) -> int:
-    return len(entry.data) + (entry.claim.size if entry.claim else 0)
-
-
 async def get(request: Request, target: Target, query: Query, *, single: bool) -> list[Entry]:
     """Answer one get: at once when enough is there, else when it is or the time is over.
 
@@ -116,7 +116,7 @@ async def get(request: Request, target: Target, query: Query, *, single: bool) -
             await hang_up.race(_wait_for_enough(gateway, target, wanted, deadline))
             if hang_up.happened:
                 return []
-            found = await read(gateway.queue, target, wanted, remove=remove)
+            found, _ = await read(gateway.queue, target, wanted, remove=remove)
             if _large(found):
                 # Fetched before they are removed: neither a store that is away nor a hang-up loses them.
                 bodies = await hang_up.race(whole(gateway.claims, found))
@@ -136,8 +136,8 @@ async def _wait_for_enough(gateway: Gateway, target: Target, wanted: Wanted, dea
             rest = deadline - clock.time()
             if rest <= 0:
                 return
-            there = await read(gateway.queue, target, wanted, remove=False)
-            if len(there) >= wanted.limit or sum(map(_size, there)) >= MAX_BYTES:
+            there, size = await read(gateway.queue, target, wanted, remove=False, data=False)
+            if len(there) >= wanted.limit or size >= MAX_BYTES:
                 return
             # Cut into pieces, so that a stopping server is noticed.
             await signal.wait(min(rest, 1.0))

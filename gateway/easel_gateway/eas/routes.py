@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from easel_gateway.eas import reading
+from easel_gateway.eas import reading, schema
 from easel_gateway.eas.attributes import render_attributes
 from easel_gateway.eas.codecs import PROTOBUF, negotiate
 from easel_gateway.eas.negative import read_complaint
@@ -41,9 +41,10 @@ ADDRESS = "/api/predict/{rest:path}"
 # Described here instead of being a parameter of every handler: FastAPI would validate it for each request,
 # which costs as much as all our middleware, and `target_of` reads it anyway.
 _REST: dict[str, Any] = {
-    "parameters": [
-        {"name": "rest", "in": "path", "required": True, "schema": {"type": "string", "title": "Rest"}}
-    ]
+    "name": "rest",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "title": "Rest"},
 }
 
 Operation = Callable[[Request, Target, Query], Awaitable[Response]]
@@ -65,7 +66,13 @@ def select_operation(method: str, query: Query) -> str:
     return "get"
 
 
-@router.get(ADDRESS, openapi_extra=_REST, summary="Get, attributes, search, count, watch")
+@router.get(
+    ADDRESS,
+    summary="Get, attributes, search, count, watch",
+    response_class=Response,
+    responses=schema.GET_ANSWERS,
+    openapi_extra={"parameters": [_REST, *schema.GET_PARAMETERS]},
+)
 async def read_queue(request: Request) -> Response:
     """`_attrs_=true`, `_search_=true`, `_count_=true` or `_watch_=true`, else get: items from `_index_` on,
     at most `_length_`, waiting up to `_timeout_`; any other parameter is a tag that must match. `/sink`
@@ -74,7 +81,13 @@ async def read_queue(request: Request) -> Response:
     return await _perform(request)
 
 
-@router.post(ADDRESS, openapi_extra=_REST, summary="Put, end of stream")
+@router.post(
+    ADDRESS,
+    summary="Put, end of stream",
+    response_class=Response,
+    responses=schema.PUT_ANSWERS,
+    openapi_extra={"parameters": [_REST, *schema.PUT_PARAMETERS], "requestBody": schema.PUT_BODY},
+)
 async def put_item(request: Request) -> Response:
     """Store the body, whatever it is; the answer is its index. Query parameters are its tags, `_priority_`
     its priority, the path behind the service what it is for. Repeated under the same `Idempotency-Key` it
@@ -84,7 +97,13 @@ async def put_item(request: Request) -> Response:
     return await _perform(request)
 
 
-@router.put(ADDRESS, openapi_extra=_REST, summary="Commit, negative commit")
+@router.put(
+    ADDRESS,
+    summary="Commit, negative commit",
+    response_class=Response,
+    responses=schema.COMMIT_ANSWERS,
+    openapi_extra={"parameters": [_REST, *schema.COMMIT_PARAMETERS], "requestBody": schema.COMMIT_BODY},
+)
 async def commit_items(request: Request) -> Response:
     """The caller's group is done with `_indexes_`. With `_negative_=true` the caller has failed with them:
     they are delivered again, until they have failed too often. The form fields `_code_` and `_reason_` say
@@ -92,7 +111,13 @@ async def commit_items(request: Request) -> Response:
     return await _perform(request)
 
 
-@router.delete(ADDRESS, openapi_extra=_REST, summary="Delete, truncate")
+@router.delete(
+    ADDRESS,
+    summary="Delete, truncate",
+    response_class=Response,
+    responses=schema.DELETE_ANSWERS,
+    openapi_extra={"parameters": [_REST, *schema.DELETE_PARAMETERS]},
+)
 async def remove_items(request: Request) -> Response:
     """Remove `_indexes_` for all groups; with `_trunc_=true`, everything before `_index_`."""
     return await _perform(request)
@@ -199,7 +224,9 @@ async def _count(request: Request, target: Target, query: Query) -> Response:
     priority = priority_of(query, None) if "_priority_" in query else None
     total, start = 0, 0
     while True:
-        page = await queue.run(stream.get(start=start, limit=100, request_id=request_id, tags=tags))
+        page = await queue.run(
+            stream.get(start=start, limit=100, request_id=request_id, tags=tags, data=False)
+        )
         total += sum(priority is None or entry.priority == priority for entry in page.entries)
         if len(page.entries) == 100:
             start = page.entries[-1].index + 1

@@ -22,11 +22,13 @@ from easel_gateway.eas.target import Target, consumer_of
 from easel_gateway.gateway import gateway_of
 from easel_queue import (
     REQUEST_ID_TAG,
+    Delivery,
     DuplicateWatcherError,
     Entry,
     QueueError,
     QueueUnavailableError,
     StreamEndedError,
+    Turn,
     WatcherFencedError,
 )
 from easel_store import StoreError
@@ -41,6 +43,9 @@ TAKEN_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 taken uid is tried again for 0.8 s before it is refused. That also slows SDKs that reconnect in a loop."""
 BATCH = 16
 """Most items fetched in one step; `DELIVER_BYTES` bounds them too. A slow reader's memory is no more."""
+
+REFRESHES = 3
+"""How often a watcher says that it lives, within the time after which it counts as gone."""
 
 END_PATIENCE_S = 5.0
 """How long a peer that reads nothing may hold up the end of its watch."""
@@ -97,7 +102,7 @@ class Watch:
             self._tags[REQUEST_ID_TAG] = request_id
         self._sent: list[int] = []
         self._ttl_ms = int(gateway.settings.watcher_ttl_s * 1000)
-        self._refresh_s = gateway.settings.watcher_ttl_s / 3
+        self._refresh_s = gateway.settings.watcher_ttl_s / REFRESHES
 
     async def run(self, transport: Transport) -> None:
         """Serve until the peer goes, the stream is over, the uid is taken over, or the server stops.
@@ -107,11 +112,15 @@ class Watch:
             StreamEndedError: before it is opened, when the stream has ended and nothing is left for it.
         """
         await self._join()
+        consumer = self._consumer
         try:
-            first = await self._deliver(BATCH)
-            await transport.open()
-            with self._gateway.metrics.sockets.track_inprogress():
-                await self._serve(transport, first)
+            with self._gateway.hub.on_watch(
+                self._target.name, group=consumer.group, uid=consumer.uid
+            ) as turn:
+                first = await self._look(turn)
+                await transport.open()
+                with self._gateway.metrics.sockets.track_inprogress():
+                    await self._serve(transport, turn, first)
         finally:
             # Shielded: the uid must be free at once, even when this handler is being cancelled.
             await asyncio.shield(self._leave())
@@ -148,10 +157,10 @@ class Watch:
             # Redis is away: the sweeper gives the items back when the watcher's time is over.
             _log.warning("watcher %s could not leave: %s", self._consumer, error)
 
-    async def _serve(self, transport: Transport, first: Sequence[Entry]) -> None:
+    async def _serve(self, transport: Transport, turn: Turn, first: Sequence[Entry]) -> None:
         """Push until the peer is gone. A parallel reader notices its close or EOF at once."""
         peer_gone = asyncio.ensure_future(transport.gone())
-        pushing = asyncio.ensure_future(self._push(transport, first))
+        pushing = asyncio.ensure_future(self._push(transport, turn, first))
         stopping = asyncio.ensure_future(self._gateway.closing.wait())
         ended: asyncio.Future[None] | None = None
         try:
@@ -169,14 +178,19 @@ class Watch:
         finally:
             await _stop(peer_gone, pushing, stopping, *([ended] if ended else []))
 
-    async def _push(self, transport: Transport, entries: Sequence[Entry]) -> NoReturn:
-        with self._gateway.hub.on_queue(self._target.name) as signal:
-            while True:
-                await self._send(transport, entries)
-                entries = await self._deliver(BATCH)
-                while not entries:
-                    await signal.wait(self._refresh_s)
-                    entries = await self._deliver(BATCH)
+    async def _push(self, transport: Transport, turn: Turn, entries: Sequence[Entry]) -> NoReturn:
+        while True:
+            await self._send(transport, entries)
+            entries = await self._look(turn)
+            while not entries:
+                await turn.wait(self._refresh_s)
+                entries = await self._look(turn)
+
+    async def _look(self, turn: Turn) -> Delivery:
+        turn.begin()
+        delivery = await self._deliver(BATCH)
+        turn.looked(delivery)
+        return delivery
 
     async def _send(self, transport: Transport, entries: Sequence[Entry]) -> None:
         """Put items on the wire in their order, and commit them if that was asked for.
@@ -205,7 +219,7 @@ class Watch:
         finally:
             doing.cancel()
 
-    async def _deliver(self, limit: int) -> Sequence[Entry]:
+    async def _deliver(self, limit: int) -> Delivery:
         return await self._queue.run(
             self._calls.deliver(
                 group=self._consumer.group,

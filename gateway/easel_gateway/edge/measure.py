@@ -6,6 +6,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from easel_contract.results import CANCELLED_STATUS
 from easel_gateway.ops.metrics import Metrics
 
 
@@ -24,7 +25,7 @@ class MeasureMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status = CANCELLED_STATUS  # unless it is answered: its client has gone
 
         async def send_noted(message: Message) -> None:
             nonlocal status

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
+from easel_gateway.edge.schema import TEXT, answers
 from easel_gateway.gateway import gateway_of
 from easel_queue import QueueUnavailableError
 from easel_store import StoreError
@@ -25,7 +26,24 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+_READY = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("status", "redis", "store")},
+    "required": ["status", "redis", "store"],
+}
+
+
+@router.get(
+    "/readyz",
+    response_class=JSONResponse,
+    responses={
+        **answers({"application/json": _READY}),
+        503: {
+            "description": "Something is away; its text says what",
+            "content": {"application/json": {"schema": _READY}},
+        },
+    },
+)
 async def readyz(request: Request) -> Response:
     """Whether Redis and the store answer; 503 and the name of what does not otherwise."""
     gateway = gateway_of(request)
@@ -35,7 +53,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok" if ready else "not ready", **result}, 200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=answers({TEXT: {"type": "string"}}))
 async def metrics(request: Request) -> Response:
     """Prometheus text format."""
     gateway = gateway_of(request)

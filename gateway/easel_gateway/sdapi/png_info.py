@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from easel_contract import infotext
 from easel_contract.requests import from_validation
 from easel_gateway.edge.body import read_body
-from easel_gateway.edge.schema import json_body
+from easel_gateway.edge.schema import answers, json_body
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of
 
@@ -41,7 +41,11 @@ class PngInfoResponse(BaseModel):
     parameters: dict[str, Any]
 
 
-@router.post("/sdapi/v1/png-info", openapi_extra=json_body(PngInfoRequest))
+@router.post(
+    "/sdapi/v1/png-info",
+    openapi_extra=json_body(PngInfoRequest),
+    responses=answers(None, 408, 413, 422, 500),
+)
 async def png_info(request: Request) -> PngInfoResponse:
     """Read the generation parameters out of a PNG, JPEG or WebP picture."""
     body = await read_body(request, gateway_of(request).settings.max_body_bytes)

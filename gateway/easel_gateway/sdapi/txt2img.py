@@ -7,14 +7,20 @@ from starlette.responses import PlainTextResponse, Response
 
 from easel_contract.requests import Txt2ImgRequest, parse_txt2img
 from easel_gateway.eas.query import Query
+from easel_gateway.eas.schema import INDEX, PUT_HEADERS, TAGS
 from easel_gateway.eas.target import REQUEST_ID_HEADER
 from easel_gateway.edge.body import read_body
-from easel_gateway.edge.schema import json_body
+from easel_gateway.edge.schema import TEXT, Problem, answers, json_body, parameter
 from easel_gateway.gateway import gateway_of
 from easel_gateway.idempotency import once_of
 from easel_gateway.submit import call_task, put_task
 
 PATH = "/sdapi/v1/txt2img"
+PREFER = parameter("Prefer", {"type": "string"}, "`respond-async` queues the call.", place="header")
+RESULT = {
+    "type": "object",
+    "description": "`images` (base64, or paths with `save_dir`), `parameters` and `info`, as A1111 answers.",
+}
 
 router = APIRouter(tags=["A1111"])
 
@@ -31,7 +37,16 @@ def wants_queue(request: Request) -> bool:
 @router.post(
     PATH,
     summary="Render pictures from a prompt",
-    openapi_extra=json_body(Txt2ImgRequest),
+    openapi_extra=json_body(Txt2ImgRequest) | {"parameters": [*PUT_HEADERS, TAGS, PREFER]},
+    response_class=Response,
+    responses={
+        **answers(
+            {"application/json": RESULT, TEXT: INDEX},
+            *(408, 409, 410, 413, 422, 429, 500),
+            description="The result, or the index of the queued task",
+        ),
+        "default": {"description": "A task's own failure status", "model": Problem},
+    },
 )
 async def txt2img(request: Request) -> Response:
     """Without query parameters the answer is the result. With any (they become the task's tags), or with

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
 from easel_gateway.cancelling import cancel_task
+from easel_gateway.edge.schema import answers
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of
 from easel_gateway.tasks.events import MAX_WAIT_S, follow, render_status
@@ -17,7 +18,7 @@ from easel_queue import CancelOutcome
 router = APIRouter(tags=["Easel"])
 
 
-@router.get("/easel/v1/tasks/{request_id}")
+@router.get("/easel/v1/tasks/{request_id}", responses=answers(None, 404))
 async def task_status(request: Request, request_id: str) -> dict[str, Any]:
     """State, position, progress and errors of one task; ended tasks are remembered for an hour."""
     gateway = gateway_of(request)
@@ -27,8 +28,16 @@ async def task_status(request: Request, request_id: str) -> dict[str, Any]:
     return render_status(status)
 
 
-@router.get("/easel/v1/tasks/{request_id}/events")
-async def task_events(request: Request, request_id: str, wait_s: float = 0.0) -> StreamingResponse:
+@router.get(
+    "/easel/v1/tasks/{request_id}/events",
+    response_class=StreamingResponse,
+    responses=answers(
+        {"text/event-stream": {"type": "string"}}, 404, description="Events until the task ends"
+    ),
+)
+async def task_events(
+    request: Request, request_id: str, wait_s: Annotated[float, Query(allow_inf_nan=False)] = 0.0
+) -> StreamingResponse:
     """Server-sent events `state`, `progress` and, last, `end`. `wait_s` (at most 30) is how long a task that
     is not known yet may take to appear, for a client that listens before it posts."""
     events = follow(gateway_of(request), request_id, wait_s=min(max(wait_s, 0.0), MAX_WAIT_S))
@@ -46,8 +55,8 @@ async def task_events(request: Request, request_id: str, wait_s: float = 0.0) ->
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
 
 
-@router.post("/easel/v1/tasks/{request_id}/cancel")
-@router.delete("/easel/v1/tasks/{request_id}")
+@router.post("/easel/v1/tasks/{request_id}/cancel", responses=answers(None, 404))
+@router.delete("/easel/v1/tasks/{request_id}", responses=answers(None, 404))
 async def task_cancel(request: Request, request_id: str) -> dict[str, str]:
     """Cancel this task and no other. `cancelled`: it had not begun and is gone. `stopping`: it stops at the
     next step."""

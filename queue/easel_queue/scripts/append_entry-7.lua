@@ -40,5 +40,5 @@ store_entry(queue, index, rid, tonumber(ARGV[7]), { 'data', ARGV[5], 'tags', ARG
 if print ~= '' then
   remember_put(KEYS[7], print, queue, index, rid, '')
 end
-say({ q = queue })
+say({ q = queue, n = 1 })
 return index

@@ -8,11 +8,16 @@
 -- @include entry
 -- @include stream
 local queue, gid = ARGV[3], ARGV[4]
-local committed = 0
+local committed, uids, seen = 0, {}, {}
 for position = 5, #ARGV do
   local member = ARGV[position]
   if redis.call('ZSCORE', KEYS[1], member) then
     committed = committed + 1
+    local uid = redis.call('HGET', key(queue, 'g:' .. gid .. ':pend'), member)
+    if uid and not seen[uid] then
+      seen[uid] = true
+      uids[#uids + 1] = uid
+    end
     forget_in_group(queue, gid, member)
     local state = queue == 'in' and redis.call('HGET', key('in', 'e:' .. member), 'state')
     if (not state or state == 'waiting') and not held(queue, member) then
@@ -20,9 +25,11 @@ for position = 5, #ARGV do
     end
   end
 end
--- Watchers are woken only if the room in a window, or the last commit before the end, can mean anything to them.
-local waits = redis.call('ZCARD', key(queue, 'g:' .. gid .. ':todo')) > 0 or redis.call('EXISTS', key(queue, 'eos')) == 1
-if committed > 0 and waits then
-  say({ q = queue })
+if committed > 0 then
+  if redis.call('EXISTS', key(queue, 'eos')) == 1 then
+    say({ q = queue }) -- it may have been the last one, which finishes every watcher of the group
+  else
+    say({ q = queue, g = gid, w = uids })
+  end
 end
 return committed

@@ -8,7 +8,8 @@
 --       7 <q>:eos
 -- ARGV  1 root  2 now  3 queue  4 gid  5 uid  6 connection  7 limit  8 max bytes of data (one item goes beyond;
 --       claims count with the size of what they stand for)
--- Returns {index, rid, tags, data, prio, at, meta, errors, claim, index, ...}, FENCED, or ENDED.
+-- Returns {how many the group has still to deliver, room left in the window, index, rid, tags, data, prio, at, meta,
+--          errors, claim, index, ...}, FENCED, or ENDED. An auto-committing watcher always has room for 1.
 -- @include base
 -- @include entry
 -- @include stream_filter
@@ -27,14 +28,15 @@ if record.ended then
   return ENDED
 end
 
-local room, bytes, max_bytes = tonumber(ARGV[7]), 0, tonumber(ARGV[8])
+local window = 1
 if record.leaving then
-  room = 0
+  window = 0
+elseif not record.auto_commit then
+  window = math.max(record.window - redis.call('ZCARD', KEYS[4]), 0)
 end
-if not record.auto_commit then
-  room = math.min(room, record.window - redis.call('ZCARD', KEYS[4]))
-end
-local reply, taken, position = {}, 0, 0
+local limit, bytes, max_bytes = tonumber(ARGV[7]), 0, tonumber(ARGV[8])
+local room = record.auto_commit and not record.leaving and limit or math.min(limit, window)
+local reply, taken, position = { 0, 0 }, 0, 0
 local wanted = filter_of(record.tags)
 while taken < room and position < LOOKED_AT and bytes < max_bytes do
   local members = redis.call('ZRANGE', KEYS[2], position, position + room - taken - 1)
@@ -69,4 +71,6 @@ end
 if taken == 0 and room > 0 and redis.call('HLEN', KEYS[3]) == 0 and redis.call('EXISTS', KEYS[7]) == 1 then
   return ENDED
 end
+reply[1] = redis.call('ZCARD', KEYS[2])
+reply[2] = record.auto_commit and window or window - taken
 return reply

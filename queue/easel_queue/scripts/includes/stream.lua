@@ -49,7 +49,7 @@ local function give_back(queue, gid, uid)
   end
   redis.call('DEL', mine)
   if #members > 0 then
-    say({ q = queue })
+    say({ q = queue, g = gid })
   end
   return members
 end
