@@ -69,8 +69,7 @@ EASEL = Peer(
     "easel",
     "",
     True,
-    "One task in work and one reserved per slot, as its worker does. Bulk: Queue.run_many (a pipeline). "
-    "Results: watched, delivered every 5 ms while many are awaited.",
+    "One task in work and one reserved per slot, as its worker does. Bulk: Queue.run_many (a pipeline).",
     "Fenced lease, delivery counted at the start, result and removal in one step, result kept until a "
     "watcher commits it.",
 )
