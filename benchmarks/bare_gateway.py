@@ -16,7 +16,9 @@ from fastapi.responses import PlainTextResponse
 def create_app(url: str) -> FastAPI:
     """The application: it stores what it is sent, without looking at it."""
     app = FastAPI()
-    client = redis.asyncio.Redis.from_url(url)
+    # As the gateway's: with the default pool, whose 100 connections run out, 256 clients get errors.
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=64, timeout=10)
+    client = redis.asyncio.Redis.from_pool(pool)
 
     @app.post("/put")
     async def put(request: Request) -> PlainTextResponse:
