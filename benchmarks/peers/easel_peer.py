@@ -70,18 +70,22 @@ def connect(url: str) -> Producer:
 
 def work(url: str, slots: int) -> None:
     """While one task is worked on the next is reserved, as by Easel's own worker; with more slots, that many
-    of both. One round trip ends what is done, begins what was reserved and reserves what comes next."""
+    of both. One round trip ends what is done, begins what was reserved and reserves what comes next. When
+    nothing is running, a task is reserved and begun in one step."""
     queue = Queue(url, service="bench")
     reserve = queue.tasks.reserve(worker="w", lease_ms=LEASE_MS)
+    begin = queue.tasks.reserve(worker="w", lease_ms=LEASE_MS, begin=True)
     running: list[Task] = []
     reserved: list[Task] = []
     while True:
         calls = [queue.tasks.finish(task, task.data) for task in running]
         calls += [queue.tasks.start(task, lease_ms=LEASE_MS) for task in reserved]
-        answers = queue.run_many([*calls, *[reserve] * slots])
+        idle = not running and not reserved
+        answers = queue.run_many([*calls, *[begin if idle else reserve] * slots])
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        running, reserved = reserved, [task for task in answers[len(calls) :] if task is not None]
+        taken = [task for task in answers[len(calls) :] if task is not None]
+        running, reserved = (taken, []) if idle else (reserved, taken)
         if not running and not reserved:
             queue.wait_bell(1.0)

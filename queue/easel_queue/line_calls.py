@@ -56,6 +56,8 @@ class Serving(TypedDict, total=False):
     """Tasks of one user that may be leased at a time; 0 is no limit. With 1 they are done in order."""
     models: Sequence[str]
     """What the worker has at hand, best first: tasks whose `Kin.models` name it are preferred."""
+    begin: bool
+    """Start the work in the same step, for a worker that has nothing else to do: counts the delivery."""
     bypass: int
     """How often a task may be passed over for such a preference; 0 is never."""
 
@@ -155,7 +157,10 @@ class LineCalls:
         return Call("put_task", names, args, read, durable=True)
 
     def reserve(self, *, worker: str, lease_ms: int, **how: Unpack[Serving]) -> Call[Task | None]:
-        """Lease the next task; None when nothing may be served or the sink is full. Counts no delivery."""
+        """Lease the next task; None when nothing may be served or the sink is full.
+
+        Counts no delivery, unless it is to `begin`.
+        """
         call = self.reserve_batch(worker=worker, lease_ms=lease_ms, limit=1, **how)
 
         def read(raw: Raw) -> Task | None:
@@ -182,6 +187,7 @@ class LineCalls:
             limit,
             how.get("user_max_working", 0),
             how.get("bypass", 0),
+            int(how.get("begin", False)),
             *(_model(name) for name in how.get("models", ())),
         )
 

@@ -167,7 +167,7 @@ class Task:
     priority: int
     enqueued_ms: int
     deliveries: int
-    """Deliveries counted so far, this one not included until it is started."""
+    """Deliveries counted so far; this one is included if the reserve was to begin it."""
     lease_until_ms: int
     reply: Reply = Reply.SINK
     last_error: str = ""

@@ -117,8 +117,9 @@ class StreamCalls:
 
         At most 1000 items are looked at in one call, and once their bodies reach `max_bytes` no more are
         added; `Page.next_index` says where to go on. Without `data` it is left out. With `remove` what is
-        returned is gone, except that a task which a worker has leased is neither, and that all of them stay if the body
-        of one is a claim: fetch that, and ask for each of them again with `fetched` and its index as `start`.
+        returned is gone, except that a task which a worker has leased is neither, and that all of them stay
+        if the body of one is a claim: fetch that, and ask for each of them again with `fetched` and its index
+        as `start`.
         """
         args: tuple[Arg, ...] = (
             self.queue,

@@ -25,10 +25,10 @@ class TaskRules(PutRules):
         known = self.leases if pick % 5 == 0 or not counting else counting
         return known[pick // 5 % len(known)] if known else None
 
-    @rule()
-    def reserve(self) -> None:
+    @rule(begin=st.booleans())
+    def reserve(self, begin: bool = False) -> None:
         call = self.queue.tasks.reserve(
-            worker="w", lease_ms=LEASE_MS, user_max_working=self.model.max_working
+            worker="w", lease_ms=LEASE_MS, user_max_working=self.model.max_working, begin=begin
         )
         task = self.queue.run(call)
         expected = {job.rid: job for job in self.model.next()}
@@ -36,9 +36,11 @@ class TaskRules(PutRules):
         if task:
             job = expected[task.request_id]
             self.model.served(job)
-            assert task.deliveries == job.deliveries
+            job.deliveries += begin
+            assert task.deliveries == job.deliveries <= MAX_DELIVERY
             assert all(task.token > other.token for other in self.leases), "tokens only grow"
-            job.state, job.holder, job.until = State.RESERVED, task.token, self.clock.now + LEASE_MS
+            job.state = State.RUNNING if begin else State.RESERVED
+            job.holder, job.until = task.token, self.clock.now + LEASE_MS
             self.leases.append(task)
 
     @rule(pick=st.integers(0, 99))

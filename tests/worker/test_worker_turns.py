@@ -25,7 +25,7 @@ def put(scene: Any, rid: str, user: str, *needs: str) -> str:
 
 def test_ordered_holds_between_workers(scene: Any, local_worker: Callable[..., Any], gate: Any) -> None:
     for _ in range(2):
-        local_worker(scene, handlers="breaking_handlers:GateHandler", ordered=True)
+        local_worker(scene, handlers="breaking_handlers:GateHandler", ordered=True, prefetch=0)
     first, second, other = put(scene, "a1", "a"), put(scene, "a2", "a"), put(scene, "b1", "b")
 
     scene.wait(first, "running")

@@ -29,6 +29,11 @@ class Handoff:
             self._changed.wait_for(lambda: not self._intake_open or self._has_room(), timeout_s)
             return self._intake_open and self._has_room()
 
+    def idle(self) -> bool:
+        """Whether the torch thread waits, and would take the next job at once."""
+        with self._changed:
+            return self._taking and not self._jobs
+
     def put(self, job: Job) -> bool:
         """Hand a prepared job over. False when the intake is closed: the caller gives the task back."""
         with self._changed:

@@ -53,6 +53,8 @@ class Prefetcher(Duty):
         while not self.stopping.is_set():
             if not self._handoff.wait_room(BELL_S):
                 continue
+            # A worker that would start the task at once saves the step, and Redis's sync, of saying so.
+            begin = self._handoff.idle()
             task = self._queue.attempt(
                 self._queue.tasks.reserve(
                     worker=self._settings.worker_id,
@@ -63,17 +65,19 @@ class Prefetcher(Duty):
                     user_max_working=self._settings.user_max_working,
                     models=self._registry.at_hand(),
                     bypass=self._settings.affinity_bypass,
+                    begin=begin,
                 )
             )
             if task is None:
                 self._queue.wait_bell(BELL_S, self.stopping)
             else:
-                self._take(task)
+                self._take(task, begun=begin)
         for job in self._handoff.close_intake():
             self.give_back(job)
 
-    def _take(self, task: Task) -> None:
+    def _take(self, task: Task, *, begun: bool) -> None:
         job = Job(task)
+        job.started = begun
         self._leases.hold(job)
         log.debug("task %s: reserved", job.request_id)
         try:

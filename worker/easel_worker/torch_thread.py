@@ -72,7 +72,9 @@ class TorchThread(Duty):
         return True
 
     def _start(self, job: Job) -> bool:
-        """Count the delivery. False when the task is no longer ours to begin."""
+        """Count the delivery, if that is not done already. False when the task is no longer ours to begin."""
+        if job.started:
+            return True
         if job.stop_reason is None:
             try:
                 self._queue.run(self._queue.tasks.start(job.task, lease_ms=self._lease_ms))
@@ -103,6 +105,7 @@ class TorchThread(Duty):
         ctx = RunContext(job, self._reporter.report)
         with self._stats.running(job):
             try:
+                job.check()  # it may have been cancelled since it was reserved
                 return Work(job, output=handler.run(job.prepared, ctx))
             except Exception as error:
                 failure = handler.explain(error)

@@ -26,6 +26,7 @@ from easel_gateway.eas.target import (
 from easel_gateway.eas.watch import Watch
 from easel_gateway.eas.watch_transports import SocketTransport, WatchStream
 from easel_gateway.edge.body import read_body
+from easel_gateway.edge.raw_route import RawRoute
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of, request_id_of
 from easel_gateway.idempotency import once_of
@@ -34,7 +35,7 @@ from easel_queue import TRUNCATE_BATCH
 
 _log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["EAS queue"])
+router = APIRouter(tags=["EAS queue"], route_class=RawRoute)
 
 ADDRESS = "/api/predict/{rest:path}"
 

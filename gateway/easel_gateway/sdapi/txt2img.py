@@ -10,6 +10,7 @@ from easel_gateway.eas.query import Query
 from easel_gateway.eas.schema import INDEX, PUT_HEADERS, TAGS
 from easel_gateway.eas.target import REQUEST_ID_HEADER
 from easel_gateway.edge.body import read_body
+from easel_gateway.edge.raw_route import RawRoute
 from easel_gateway.edge.schema import TEXT, Problem, answers, json_body, parameter
 from easel_gateway.gateway import gateway_of
 from easel_gateway.idempotency import once_of
@@ -22,7 +23,7 @@ RESULT = {
     "description": "`images` (base64, or paths with `save_dir`), `parameters` and `info`, as A1111 answers.",
 }
 
-router = APIRouter(tags=["A1111"])
+router = APIRouter(tags=["A1111"], route_class=RawRoute)
 
 
 def wants_queue(request: Request) -> bool:

@@ -1,13 +1,13 @@
 -- Lease the next waiting task to a worker, and with it others that it can render in the same batch. Not a delivery
--- yet: that is start.
+-- yet, that is start; but a worker that has nothing else to do can start them in the same step.
 -- Guarantees: no lower priority goes before a higher one; one user's tasks go in order, users in turn by their shares
 -- (see line); a task is bypassed for kin at most `bypass` times; one task, one lease, for each of a batch too.
 -- While the sink is at its limit nothing is handed out (back-pressure: results must have a place to go), unless the
 -- sink drops its oldest results.
 -- KEYS  1 in:waiting  2 in:leases  3 in:token  4 in:bell  5 sink:entries
 -- ARGV  1 root  2 now  3 worker  4 lease ms  5 sink max length  6 sink max bytes  7 1 = the sink drops its oldest
---       8 tasks at most  9 tasks of one user that may be in work (0: no limit)  10 bypass  11.. what the worker has
---       at hand, best first
+--       8 tasks at most  9 tasks of one user that may be in work (0: no limit)  10 bypass  11 1 = start them
+--       12.. what the worker has at hand, best first
 -- Returns the tasks (see describe); none when nothing may be served. That also silences the bell, so that a worker
 -- which then waits on it is woken by a new task and by nothing older.
 -- @include base
@@ -16,7 +16,7 @@
 -- @include room
 -- @include turn
 local lease_ms, limit, max_working, bypass = tonumber(ARGV[4]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local at_hand = { unpack(ARGV, 11) }
+local at_hand = { unpack(ARGV, 12) }
 local tasks, batch, batch_priority = {}, nil, nil
 
 -- The next lane of a user who may have one more task in work.
@@ -44,6 +44,9 @@ if has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
     end
     local member = serve(priority, place, at, out_of_turn, max_working)
     local token = lease(member, 'reserved', ARGV[3], lease_ms)
+    if ARGV[11] == '1' then
+      begin(member, redis.call('HGET', key('in', 'e:' .. member), 'rid'))
+    end
     tasks[#tasks + 1] = describe(member, token, now + lease_ms)
     if not batch and limit > 1 then
       batch, batch_priority = string.match(redis.call('HGET', key('in', 'e:' .. member), 'kin'), '^[^\n]+'), priority

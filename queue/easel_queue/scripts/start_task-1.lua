@@ -16,8 +16,4 @@ redis.call('ZADD', KEYS[1], whole(now + tonumber(ARGV[6])), member)
 if redis.call('HGET', name, 'state') == 'running' then
   return tonumber(redis.call('HGET', name, 'dlv'))
 end
-redis.call('HSET', name, 'state', 'running')
-redis.call('ZADD', key('in', 'started'), whole(now), member)
-local deliveries = redis.call('HINCRBY', name, 'dlv', 1)
-say({ r = ARGV[5], s = 'running' })
-return deliveries
+return begin(member, ARGV[5])

@@ -23,6 +23,15 @@ local function lease(member, state, worker, lease_ms)
   return token
 end
 
+-- The work on a leased task begins: a delivery from here on. Returns their number.
+local function begin(member, rid)
+  local name = key('in', 'e:' .. member)
+  redis.call('HSET', name, 'state', 'running')
+  redis.call('ZADD', key('in', 'started'), whole(now), member)
+  say({ r = rid, s = 'running' })
+  return redis.call('HINCRBY', name, 'dlv', 1)
+end
+
 -- Remember one failed delivery with the task.
 local function note_error(member, text)
   local f = redis.call('HMGET', key('in', 'e:' .. member), 'dlv', 'worker')
