@@ -31,7 +31,10 @@ end
 
 local reply, found, last, bytes, claims = { 0, 0 }, 0, nil, 0, 0
 for _, member in ipairs(members) do
-  if found == limit or bytes >= max_bytes then
+  if found == limit then
+    break
+  elseif bytes >= max_bytes then
+    reply[1] = tonumber(last) + 1
     break
   end
   last = member
@@ -53,7 +56,7 @@ for _, member in ipairs(members) do
   end
 end
 reply[2] = bytes
-if last and (#members == LOOKED_AT or bytes >= max_bytes) then
+if last and #members == LOOKED_AT then
   reply[1] = tonumber(last) + 1
 end
 if remove and (fetched or claims == 0) then
