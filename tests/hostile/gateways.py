@@ -46,6 +46,7 @@ class GatewayProcess:
             text=True,
         )
         self._lines: list[str] = []
+        self._grown = threading.Condition()
         self._ready = threading.Event()
         self.url = ""
         self.port = 0
@@ -59,7 +60,9 @@ class GatewayProcess:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self._lines.append(line)
+            with self._grown:
+                self._lines.append(line)
+                self._grown.notify_all()
             if not self.url and (found := _ADDRESS.search(line)):
                 self.url, self.port = found[1], int(found[2])
                 self._ready.set()
@@ -83,6 +86,11 @@ class GatewayProcess:
     def log(self) -> str:
         """What it has written so far."""
         return "".join(self._lines)
+
+    def wait_log(self, text: str) -> None:
+        """Come back when it has written this."""
+        with self._grown:
+            assert self._grown.wait_for(lambda: text in self.log, CLIENT_S), self.log
 
     def resident(self) -> int:
         """Bytes of memory that it holds now."""
