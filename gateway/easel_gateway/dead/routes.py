@@ -45,10 +45,10 @@ class RequeueMany(BaseModel):
 @router.get("/easel/v1/dead")
 async def list_dead(
     request: Request,
+    tag: Annotated[list[str], Query(default_factory=list)],
     start: Annotated[int, Query(ge=0, le=MAX_INDEX)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     newest_first: bool = False,
-    tag: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
     """Letters in order of their index from `start` on (0: the beginning of the order), without their bodies.
     `tag`, repeatable, is `name=value`. `next` is where the next page starts, null after the last."""
@@ -57,7 +57,7 @@ async def list_dead(
     while True:
         page = await queue.run(
             queue.dead.page(
-                start=start, limit=limit - len(found), newest_first=newest_first, tags=_filter(tag or [])
+                start=start, limit=limit - len(found), newest_first=newest_first, tags=_filter(tag)
             )
         )
         found += page.letters
