@@ -371,7 +371,7 @@ def test_our_own_dialect(target: GatewayProcess, hostile: settings) -> None:
     @given(METHODS, paths, queries, HEADERS, st.one_of(BODIES, REQUESTS))
     def attack(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> None:
         answer = target.http.request(method, f"{path}?{query}", headers=encoded(headers), content=body)
-        not_ours = path == "/sdapi/v1/png-info" and answer.json()["detail"] == "Invalid encoded image"
+        not_ours = path == "/sdapi/v1/png-info" and "Invalid encoded image" in answer.text
         assert answer.status_code < 500 or not_ours, answer.text
 
     attack()
