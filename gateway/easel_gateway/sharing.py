@@ -6,7 +6,6 @@ import hashlib
 
 from starlette.requests import Request
 
-from easel_contract.checkpoints import Library
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need, needs_of
 from easel_contract.requests import Txt2ImgRequest, parse_txt2img
@@ -53,12 +52,5 @@ def kin_of(request: Request, data: bytes, path: str, wanted: Txt2ImgRequest | No
             wanted = parse_txt2img(data, gateway.settings.limits())
         except ContractError:
             return Kin()
-    needs = needs_of(wanted, lambda name: _canonical(gateway.library, name))
+    needs = needs_of(wanted, gateway.library.canonical)
     return Kin(needs.batch, needs.models)
-
-
-def _canonical(library: Library, name: str) -> str:
-    try:
-        return library.resolve(name).name
-    except ContractError:
-        return name  # the worker will say so, or it has come by then

@@ -68,6 +68,15 @@ class Library:
             field="sd_model_checkpoint",
         )
 
+    def canonical(self, name: str) -> str:
+        """The name of the checkpoint that a client means, or `name` itself when none is known that fits.
+
+        Cheap enough for every request: the directory is read again only when it has changed. What was changed
+        inside a folder meanwhile may be missed, so this is for a comparison, not for a refusal.
+        """
+        found = _match(self._scan(force=False), name.strip())
+        return found.name if found else name
+
     def sha256(self, model: ModelFile, *, at_most: int | None = None) -> str:
         """SHA-256 of the UNet's weights, the part that makes the picture: 64 hex digits.
 

@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .gateways import GatewayProcess
 
 StartProcess = Callable[..., GatewayProcess]
 
 _numbers = count(1)
+
+
+def same_examples(number: int) -> settings:
+    """So many examples, and the same ones in every run."""
+    return settings(
+        max_examples=number,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @pytest.fixture

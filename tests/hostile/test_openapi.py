@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from easel_gateway.app import create_app
 from easel_gateway.settings import GatewaySettings
 
+from .conftest import same_examples
 from .gateways import GatewayProcess
 
 SHORT = 8
@@ -53,13 +54,7 @@ PICTURES = "/sdapi/v1/png-info"
 @pytest.fixture(params=[SHORT, pytest.param(LONG, marks=pytest.mark.slow)])
 def examples(request: pytest.FixtureRequest) -> settings:
     """The same examples in every run: a few, or many."""
-    return settings(
-        max_examples=request.param,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    return same_examples(request.param)
 
 
 def aim(case: Case, target: GatewayProcess) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from easel_gateway.eas.codecs import PROTOBUF_TYPE
 
+from .conftest import same_examples
 from .gateways import GatewayProcess
 
 SHORT = 150
@@ -163,13 +164,7 @@ METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPT
 @pytest.fixture(params=[SHORT, pytest.param(LONG, marks=pytest.mark.slow)])
 def hostile(request: pytest.FixtureRequest) -> settings:
     """So many examples, the same ones in every run: the short form and the long one."""
-    return settings(
-        max_examples=request.param,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    return same_examples(request.param)
 
 
 def encoded(headers: dict[str, str]) -> dict[str, bytes]:

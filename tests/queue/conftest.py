@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from easel_queue import Placed, Queue, Reply, Task
+from easel_queue import AsyncQueue, EventHub, Placed, Queue, Reply, Task
 
 START_MS = 1_700_000_000_000
 
@@ -81,6 +81,23 @@ def queue(redis_url: str, service: str, clock: Clock) -> Iterator[Queue]:
     client = Queue(redis_url, service=service, clock=clock)
     yield client
     client.close()
+
+
+@pytest.fixture
+async def aqueue(redis_url: str, service: str) -> AsyncIterator[AsyncQueue]:
+    """The same for an event loop, with the server's own clock."""
+    queue = AsyncQueue(redis_url, service=service)
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+async def hub(aqueue: AsyncQueue) -> AsyncIterator[EventHub]:
+    hub = EventHub(aqueue)
+    await hub.start()
+    await hub.ready()
+    yield hub
+    await hub.stop()
 
 
 @pytest.fixture

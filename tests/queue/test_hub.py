@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,22 +11,6 @@ from easel_queue import AsyncQueue, EventHub, Signal, TaskEvents
 from ..conftest import RedisServer
 
 WAIT_S = 10.0
-
-
-@pytest.fixture
-async def aqueue(redis_url: str, service: str) -> AsyncIterator[AsyncQueue]:
-    queue = AsyncQueue(redis_url, service=service)
-    yield queue
-    await queue.close()
-
-
-@pytest.fixture
-async def hub(aqueue: AsyncQueue) -> AsyncIterator[EventHub]:
-    hub = EventHub(aqueue)
-    await hub.start()
-    await hub.ready()
-    yield hub
-    await hub.stop()
 
 
 async def test_a_result_wakes_the_sink_and_the_task(aqueue: AsyncQueue, hub: EventHub) -> None:

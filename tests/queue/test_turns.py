@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from easel_queue import AsyncQueue, Delivery, EventHub, Turn
 
@@ -14,22 +11,6 @@ from ..conftest import RedisServer
 WAIT_S = 10.0
 SHORT_S = 0.05
 """For what shall not come."""
-
-
-@pytest.fixture
-async def aqueue(redis_url: str, service: str) -> AsyncIterator[AsyncQueue]:
-    queue = AsyncQueue(redis_url, service=service)
-    yield queue
-    await queue.close()
-
-
-@pytest.fixture
-async def hub(aqueue: AsyncQueue) -> AsyncIterator[EventHub]:
-    hub = EventHub(aqueue)
-    await hub.start()
-    await hub.ready()
-    yield hub
-    await hub.stop()
 
 
 def found(count: int = 0, *, left: int = 0, room: int = 5) -> Delivery:
