@@ -11,11 +11,9 @@
 -- @include room
 -- @include once
 local queue, rid, print, max_bytes = ARGV[3], ARGV[4], ARGV[9], tonumber(ARGV[10])
-if print ~= '' then
-  local before = put_before(KEYS[7], print)
-  if before then
-    return before
-  end
+local before = put_before(KEYS[7], print)
+if before then
+  return before
 end
 local known = redis.call('HGET', KEYS[3], rid)
 if known then

@@ -28,11 +28,9 @@ local rids, user = KEYS[3], ARGV[19]
 local rid, priority, print = ARGV[3], tonumber(ARGV[7]), ARGV[11]
 local max_length, max_bytes = tonumber(ARGV[9]), tonumber(ARGV[12])
 
-if print ~= '' then
-  local before = put_before(KEYS[9], print)
-  if before then
-    return before
-  end
+local before = put_before(KEYS[9], print)
+if before then
+  return before
 end
 local known = redis.call('HGET', rids, rid) or redis.call('HGET', root .. ':done:' .. rid, 'index')
 if known then

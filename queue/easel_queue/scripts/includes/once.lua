@@ -2,8 +2,11 @@
 -- A key's hash has no expiry while its item is stored; remove_entry lets it live for an hour more.
 
 -- The answer to a put under a key that is known: {index, request id, reply}, or KEY_REUSED when it was another
--- request. nil when the key is new.
+-- request. nil when the key is new, or when there is none (no fingerprint).
 local function put_before(name, fingerprint)
+  if fingerprint == '' then
+    return nil
+  end
   local f = redis.call('HMGET', name, 'index', 'rid', 'reply', 'print')
   if not f[1] then
     return nil
