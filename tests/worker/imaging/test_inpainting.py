@@ -255,6 +255,38 @@ def test_sizes_that_are_no_multiple_of_8(size: Size, paint: Paint) -> None:
     assert inpainting.finish(Image.new("RGB", (61, 37))).size == (61, 37)
 
 
+def test_another_overlay_shows_inside_the_region_only() -> None:
+    picture = noise((100, 60))
+    inpainting = prepare(picture, boxed((100, 60), 10, 20, 26, 36), (32, 32), MaskFields(0, 0, padding=4))
+    assert inpainting is not None
+    magenta = Image.new("RGB", (32, 32), (255, 0, 255))
+    shown = inpainting.showing(Image.new("L", (32, 32), 255)).finish(magenta)
+    assert inpainting.region == Region(6, 16, 30, 40)
+    expected = picture.copy()
+    expected.paste((255, 0, 255), inpainting.region)
+    assert shown.tobytes() == expected.tobytes()
+    assert inpainting.showing(Image.new("L", (32, 32))).finish(magenta).tobytes() == picture.tobytes()
+
+
+def test_a_region_larger_than_the_job_goes_back_through_the_upscaler() -> None:
+    asked: list[Size] = []
+
+    def upscale(image: Image.Image, size: Size) -> Image.Image:
+        asked.append(size)
+        return image.resize(size, Image.Resampling.NEAREST)
+
+    inpainting = prepare(
+        noise((64, 64)), boxed((64, 64), 0, 0, 40, 40), (16, 16), MaskFields(0, 0), upscaler=upscale
+    )
+    assert inpainting is not None
+    assert asked == []  # the region is reduced for the job
+    result = noise((16, 16), seed=1)
+    finished = inpainting.finish(result)
+    assert asked == [(40, 40)]
+    enlarged = result.resize((40, 40), Image.Resampling.NEAREST)
+    assert finished.crop((0, 0, 40, 40)).tobytes() == enlarged.tobytes()
+
+
 # ---- extra pictures
 
 

@@ -74,4 +74,5 @@ class SoftInpaint:
 
 def _length(latents: torch.Tensor) -> torch.Tensor:
     """Euclidean length over the channels, (n, 1, h, w)."""
-    return torch.linalg.vector_norm(latents, dim=1, keepdim=True)
+    length: torch.Tensor = torch.linalg.vector_norm(latents, dim=1, keepdim=True)
+    return length

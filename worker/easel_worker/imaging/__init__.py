@@ -6,11 +6,11 @@
                            ├── regions.py   "only masked": the part of the picture to render
                            ├── fill.py      masked content "fill"
                            └── overlay.py   put a result back over the original
-    color.py         colour correction (LAB histograms)
+    color.py           colour correction (LAB histograms)
     soft_composite.py  the last step of soft inpainting
     outpainting.py, spectral.py, tiles.py   the scripts' pictures
-    captions.py      labels around a grid
-    hires_size.py    sizes of the hires fix
+    captions.py        labels around a grid
+    hires_size.py      sizes of the hires fix
 
 Pictures are Pillow images ("RGB" unless said), masks are "L": 255 is repainted, 0 is kept.
 """

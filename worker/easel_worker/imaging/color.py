@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Floats = NDArray[np.float32]
+from easel_worker.imaging.levels import HIGHEST, Floats, to_picture, to_unit
 
 # IEC 61966-2-1 (sRGB): linear RGB to CIE XYZ, white point D65.
 _TO_XYZ = np.array(
@@ -41,7 +41,7 @@ def lab_to_rgb(lab: Floats) -> NDArray[np.uint8]:
     xyz = np.where(response > _DELTA, response**3, 3 * _DELTA**2 * (response - np.float32(4 / 29)))
     linear = (xyz @ _FROM_RELATIVE_XYZ.T).clip(0.0, 1.0)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
+    return cast("NDArray[np.uint8]", np.rint(encoded * HIGHEST).astype(np.uint8))
 
 
 def match_histograms(source: Floats, reference: Floats) -> Floats:
@@ -86,14 +86,14 @@ def correct_colours(
     result again, as A1111 does: only hue and saturation are corrected, so that edges stay as rendered.
     Without it brightness follows the reference too. A match in floating point avoids the steps of 8-bit LAB.
     """
-    rgb = np.asarray(result.convert("RGB"))
-    lab = rgb_to_lab(rgb)
+    result = result.convert("RGB")
+    lab = rgb_to_lab(np.asarray(result))
     target = rgb_to_lab(np.asarray(reference.convert("RGB")))
     corrected = lab_to_rgb(match_histograms(lab.reshape(-1, 3), target.reshape(-1, 3)).reshape(lab.shape))
+    picture = Image.fromarray(corrected)
     if keep_luminosity:
-        levels = with_luminosity(corrected.astype(np.float32) / 255, rgb.astype(np.float32) / 255)
-        corrected = np.rint(levels * 255).astype(np.uint8)
-    return Image.fromarray(corrected)
+        return to_picture(with_luminosity(to_unit(picture), to_unit(result)))
+    return picture
 
 
 def _linear_levels() -> Floats:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from easel_worker.imaging import masks
 from easel_worker.imaging.fill import fill
+from easel_worker.imaging.levels import Floats
 from easel_worker.imaging.overlay import composite, paste_region
 from easel_worker.imaging.regions import Region, masked_region
 from easel_worker.imaging.resize import ResizeMode, Size, Upscaler, resize, scale_to
@@ -57,7 +56,7 @@ class Inpainting:
     resized). mask: softened, "L", of the job's size; a checkpoint for inpainting is conditioned on it.
     latent_source: the mask that the latent one is made of, of the job's size. original, overlay_mask: what
     the result is composited over, and where it shows; both of the final picture's size. region: the part of
-    `original` that is rendered; None is all of it.
+    `original` that is rendered; None is all of it. upscaler: brings a result up to a larger region.
     """
 
     init: Image.Image
@@ -67,18 +66,30 @@ class Inpainting:
     overlay_mask: Image.Image
     region: Region | None
     hard: bool
+    upscaler: Upscaler | None = None
 
-    def latent_mask(self, latent_size: Size) -> NDArray[np.float32]:
+    def latent_mask(self, latent_size: Size) -> Floats:
         """(height, width) of the latent, 1 is repainted: `masks.latent_mask` of this job."""
         return masks.latent_mask(self.latent_source, latent_size, rounded=self.hard)
 
     def place(self, result: Image.Image) -> Image.Image:
         """`result` (the job's size) in the final picture's frame; around a region the original shows."""
-        return result if self.region is None else paste_region(self.original, result, self.region)
+        if self.region is None:
+            return result
+        return paste_region(self.original, result, self.region, self.upscaler)
 
     def finish(self, result: Image.Image) -> Image.Image:
         """The final picture: `result` where the mask says so, the original elsewhere, bit for bit."""
         return composite(self.original, self.place(result), self.overlay_mask)
+
+    def showing(self, mask: Image.Image) -> Inpainting:
+        """The same with another overlay: `mask`, "L", of the job's size; outside a region nothing shows.
+
+        For soft inpainting, whose overlay is known only after sampling.
+        """
+        if self.region is not None:
+            mask = paste_region(Image.new("L", self.original.size), mask, self.region)
+        return replace(self, overlay_mask=mask)
 
 
 def prepare(
@@ -118,7 +129,7 @@ def prepare(
         overlay_mask = masks.raise_contrast(softened)
     if fields.content is not MaskedContent.ORIGINAL:
         init = fill(init, _same_size(latent, init.size))
-    return Inpainting(init, softened, latent, original, overlay_mask, region, fields.hard)
+    return Inpainting(init, softened, latent, original, overlay_mask, region, fields.hard, upscaler)
 
 
 def _soften(mask: Image.Image, size: Size, fields: MaskFields) -> Image.Image:

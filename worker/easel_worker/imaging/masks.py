@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from easel_worker.imaging.levels import Floats, to_unit
 from easel_worker.imaging.resize import Size
 
 OPAQUE = 255
@@ -69,7 +70,7 @@ def blur(mask: Image.Image, sigma_x: float, sigma_y: float) -> Image.Image:
     return Image.fromarray(levels)
 
 
-def blur_matrix(length: int, sigma: float) -> NDArray[np.float32]:
+def blur_matrix(length: int, sigma: float) -> Floats:
     """(length, length): row i holds the weights with which pixels make up the blurred pixel i.
 
     One product with it costs the same for every sigma, where a loop over the kernel would be slow for the
@@ -85,14 +86,14 @@ def blur_matrix(length: int, sigma: float) -> NDArray[np.float32]:
     return matrix.reshape(length, length).astype(np.float32)
 
 
-def latent_mask(mask: Image.Image, latent_size: Size, *, rounded: bool = True) -> NDArray[np.float32]:
+def latent_mask(mask: Image.Image, latent_size: Size, *, rounded: bool = True) -> Floats:
     """The mask in latent pixels, (height, width), 0 to 1: 1 is repainted.
 
     `latent_size` is (width, height) of the latent. Reduced by Pillow's bicubic filter. `rounded` (the
     request's ``mask_round``) makes every latent pixel 0 or 1; soft inpainting wants it off.
     """
-    reduced = np.asarray(mask.resize(latent_size, Image.Resampling.BICUBIC), dtype=np.float32) / OPAQUE
-    return np.round(reduced) if rounded else reduced
+    reduced = to_unit(mask.resize(latent_size, Image.Resampling.BICUBIC))
+    return np.rint(reduced) if rounded else reduced
 
 
 def raise_contrast(mask: Image.Image) -> Image.Image:
@@ -113,5 +114,5 @@ def _mirrored(indices: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     return np.minimum(folded, period - folded)
 
 
-def _round(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _round(levels: Floats) -> NDArray[np.uint8]:
     return np.rint(levels).clip(0, OPAQUE).astype(np.uint8)

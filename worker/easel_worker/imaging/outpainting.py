@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
 from PIL import Image
 
 from easel_worker.imaging import masks
+from easel_worker.imaging.levels import to_picture, to_unit
 from easel_worker.imaging.regions import Region
 from easel_worker.imaging.resize import Size
 from easel_worker.imaging.spectral import matched_noise
@@ -150,13 +150,8 @@ def expand(
     horizontal = side in (Side.LEFT, Side.RIGHT)
 
     mask = _border(size, side, pixels + mask_blur)
-    noised = matched_noise(
-        np.asarray(canvas, dtype=np.float32) / 255,
-        np.asarray(mask, dtype=np.float32) / 255,
-        exponent=noise_q,
-        colour=color_variation,
-    )
-    canvas = Image.fromarray(np.rint(noised * 255).astype(np.uint8))
+    noised = matched_noise(to_unit(canvas), to_unit(mask), exponent=noise_q, colour=color_variation)
+    canvas = to_picture(noised)
 
     window = _window(size, side, job_size)
     run_size = _to_latent_multiple(window.width), _to_latent_multiple(window.height)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from easel_worker.imaging.regions import Region
-from easel_worker.imaging.resize import ResizeMode, resize
+from easel_worker.imaging.resize import ResizeMode, Upscaler, resize
 
 
 def composite(original: Image.Image, result: Image.Image, mask: Image.Image) -> Image.Image:
@@ -16,14 +16,16 @@ def composite(original: Image.Image, result: Image.Image, mask: Image.Image) -> 
     return Image.composite(result, original, mask)
 
 
-def paste_region(canvas: Image.Image, result: Image.Image, region: Region) -> Image.Image:
+def paste_region(
+    canvas: Image.Image, result: Image.Image, region: Region, upscaler: Upscaler | None = None
+) -> Image.Image:
     """A copy of `canvas` with `result` in `region`.
 
     The result is brought to the region's size by covering it (resize mode 1): where the region could not have
     the job's aspect ratio, the filled border that the result was rendered with is cut off again.
     """
     pasted = canvas.copy()
-    pasted.paste(resize(result, region.size, ResizeMode.COVER), (region.left, region.top))
+    pasted.paste(resize(result, region.size, ResizeMode.COVER, upscaler), (region.left, region.top))
     return pasted
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from easel_worker.imaging.masks import OPAQUE, blur_matrix
+from easel_worker.imaging.levels import Floats, to_picture
+from easel_worker.imaging.masks import blur_matrix
 from easel_worker.imaging.resize import Size
-
-Floats = NDArray[np.float32]
 
 # Sigma of the smoothing of the change, in latent pixels: one latent pixel alone is no change worth showing,
 # and the composite's edges should be as soft as one of them is wide in the picture.
@@ -62,10 +60,9 @@ class SoftComposite:
 
 def opacity_mask(opacity: Floats, size: Size) -> Image.Image:
     """An opacity (h, w) as the composite's mask, "L", enlarged to `size` by Pillow's bicubic filter."""
-    levels = Image.fromarray(np.rint(opacity * OPAQUE).astype(np.uint8))
-    return levels.resize(size, Image.Resampling.BICUBIC)
+    return to_picture(opacity).resize(size, Image.Resampling.BICUBIC)
 
 
 def _smooth(change: Floats) -> Floats:
     height, width = change.shape
-    return blur_matrix(height, _SMOOTHING) @ change @ blur_matrix(width, _SMOOTHING).T
+    return cast("Floats", blur_matrix(height, _SMOOTHING) @ change @ blur_matrix(width, _SMOOTHING).T)

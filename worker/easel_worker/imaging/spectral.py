@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from easel_worker.imaging.color import match_histograms
-
-Floats = NDArray[np.float32]
+from easel_worker.imaging.levels import Floats
 
 # Floor of a magnitude that is divided by.
 _TINY = 1e-8
@@ -33,22 +34,22 @@ def matched_noise(
     nothing known the filling is mid-grey noise.
     """
     known = (1.0 - unknown)[..., None]
-    noise = _noise_power(picture.shape, colour, seed)
+    spectrum: NDArray[np.number[Any]] = _noise_power(picture.shape, colour, seed)
     sample = picture[unknown < 0.5]
     if len(sample):
         windowed = (picture - sample.mean(axis=0)) * known * _window(picture.shape)
-        spectrum = np.fft.fft2(windowed, axes=(0, 1))
-        magnitude = np.abs(spectrum)
-        noise = noise * magnitude**exponent * (spectrum / np.maximum(magnitude, _TINY))
+        known_spectrum = np.fft.fft2(windowed, axes=(0, 1))
+        magnitude = np.abs(known_spectrum)
+        spectrum = spectrum * magnitude**exponent * (known_spectrum / np.maximum(magnitude, _TINY))
     hole = unknown > 0.0
-    filling = np.fft.ifft2(noise, axes=(0, 1)).real[hole].astype(np.float32)
+    filling: Floats = np.fft.ifft2(spectrum, axes=(0, 1)).real[hole].astype(np.float32)
     if len(sample):
         filling = match_histograms(filling, sample)
     else:
         filling = 0.5 + 0.25 * filling / max(float(filling.std()), _TINY)
     filled = picture.copy()
     filled[hole] = filling + (picture[hole] - filling) * known[hole]
-    return filled.clip(0.0, 1.0)
+    return cast("Floats", filled.clip(0.0, 1.0))
 
 
 def _noise_power(shape: tuple[int, ...], colour: float, seed: int) -> Floats:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from easel_worker.imaging.levels import Floats
 from easel_worker.imaging.regions import Region
 from easel_worker.imaging.resize import Size
-
-_Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def stitch(tiles: Sequence[Image.Image], grid: TileGrid) -> Image.Image:
     if len(tiles) != expected or any(tile.size != grid.tile for tile in tiles):
         raise ValueError(f"tiles: expected {expected} of {grid.tile[0]}x{grid.tile[1]}")
     columns = len(grid.columns)
-    ramp = (np.arange(grid.overlap, dtype=np.float32) / max(grid.overlap, 1))[:, None, None]
+    ramp = np.linspace(0.0, 1.0, grid.overlap, endpoint=False, dtype=np.float32)[:, None, None]
     rows = []
     for start in range(0, expected, columns):
         # Columns are laid along axis 0 as rows are, so that one function serves both directions.
@@ -85,7 +83,7 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
     return tuple((length - tile) * index // (count - 1) for index in range(count))
 
 
-def _lay(strips: Sequence[_Floats], starts: Sequence[int], length: int, ramp: _Floats) -> _Floats:
+def _lay(strips: Sequence[Floats], starts: Sequence[int], length: int, ramp: Floats) -> Floats:
     """Lay strips along axis 0 at `starts`, each fading in over the one before."""
     laid = np.zeros((length, *strips[0].shape[1:]), dtype=np.float32)
     for strip, start in zip(strips, starts, strict=True):
@@ -97,5 +95,5 @@ def _lay(strips: Sequence[_Floats], starts: Sequence[int], length: int, ramp: _F
     return laid
 
 
-def _levels(tile: Image.Image) -> _Floats:
+def _levels(tile: Image.Image) -> Floats:
     return np.asarray(tile.convert("RGB"), dtype=np.float32)
