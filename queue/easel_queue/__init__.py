@@ -59,6 +59,7 @@ from easel_queue.model import (
     Watcher,
     Worker,
 )
+from easel_queue.options_calls import OptionsCalls, StoredOptions
 from easel_queue.sending import Answer
 from easel_queue.stream_calls import GET_BYTES, TRUNCATE_BATCH, StreamCalls
 from easel_queue.task_calls import TaskCalls
@@ -99,6 +100,7 @@ __all__ = [
     "LineCalls",
     "NotReplicatedError",
     "Once",
+    "OptionsCalls",
     "Origin",
     "Page",
     "Placed",
@@ -119,6 +121,7 @@ __all__ = [
     "SinkFullError",
     "State",
     "Status",
+    "StoredOptions",
     "StreamCalls",
     "StreamEnd",
     "StreamEndedError",

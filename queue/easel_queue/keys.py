@@ -57,7 +57,9 @@ Per service::
     …:claims:announced      zset    name of a claim whose body is being brought -> ms at which that began
     …:claims:gone           zset    name of a claim that nothing refers to -> ms since when (or from when)
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
-    …:inbox:<worker>        list    "cancel <index>" and "drop <token>" for one worker; expires
+    …:inbox:<worker>        list    "cancel <index>", "drop <token>" and "do <order>" for one worker; expires
+    …:options               string  the service's options that are not at their defaults, JSON; every task
+                                    gets a copy in its meta
     …:workers               zset    worker id -> ms of its last heartbeat
     …:worker:<id>           string  JSON heartbeat; expires
     …:promoted              string  id of the last promotion of a replica that the counters were moved on for
@@ -104,6 +106,7 @@ class Keys:
         self.root = f"easel:{{{service}}}"
         self.events = f"{self.root}:events"
         self.workers = f"{self.root}:workers"
+        self.options = f"{self.root}:options"
         self.barrier = f"{self.root}:barrier"
         self.promoted = f"{self.root}:promoted"
         self.waiting = self.of(INPUT, "waiting")

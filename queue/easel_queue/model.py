@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Reply(str, Enum):
@@ -174,6 +176,12 @@ class Task:
     """Only from reap: why the last delivery ended."""
     claim: Claim | None = None
     """Where its body lies, if not in `data`."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The service's options that were set when the task was put; see `OptionsCalls`."""
+        stored = json.loads(self.meta.get("options") or "{}")
+        return stored if isinstance(stored, dict) else {}
 
 
 @dataclass(frozen=True)

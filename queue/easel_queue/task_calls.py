@@ -228,6 +228,13 @@ class TaskCalls(LineCalls):
         names = (self.keys.workers, self.keys.worker(worker))
         return Call("beat_worker", names, (worker, to_json(info), ttl_ms), lambda raw: None)
 
+    def tell_workers(self, message: str, *, ttl_ms: int = 60_000) -> Call[int]:
+        """Put one message into the inbox of every living worker; answers how many were told.
+
+        A worker that does not read it within `ttl_ms` (it is being stopped, say) never will.
+        """
+        return Call("tell_workers", (self.keys.workers,), (message, ttl_ms), int, repeatable=False)
+
     def workers(self) -> Call[tuple[Worker, ...]]:
         """Every worker whose heartbeat has not expired."""
 
