@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
@@ -91,7 +91,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, PngInfoRequest, RequeueMany)
+    describe(app, Txt2ImgRequest, Img2ImgRequest, PngInfoRequest, RequeueMany)
     return app
 
 

@@ -8,13 +8,13 @@ from starlette.requests import Request
 
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need, needs_of
-from easel_contract.requests import Txt2ImgRequest, parse_txt2img
+from easel_contract.requests import GenerationRequest, parse_request
 from easel_gateway.eas.target import UID_HEADER
 from easel_gateway.gateway import gateway_of, user_of
 from easel_queue import Kin, Origin
 
-TXT2IMG = ("sdapi/v1/txt2img", "")
-"""Paths that are rendered as txt2img; the bare service address is one."""
+GENERATION = ("sdapi/v1/txt2img", "sdapi/v1/img2img", "")
+"""Paths that are rendered with a checkpoint; the bare service address is txt2img's."""
 
 MAX_USER_CHARS = 200
 """A longer name is replaced by its digest: names are parts of Redis keys."""
@@ -25,7 +25,7 @@ MAX_READ_BYTES = 64 * 1024
 _NAMES_SOMETHING = (b"sd_model_checkpoint", b"<lora:", b"<lyco:", b"<hypernet:")
 
 
-def origin_of(request: Request, wanted: Txt2ImgRequest | None = None) -> Origin:
+def origin_of(request: Request, wanted: GenerationRequest | None = None) -> Origin:
     """The user: the token's name, else the request's ``uid`` (in `alwayson_scripts`, or the SDKs' header)."""
     settings = gateway_of(request).settings
     uid = wanted.options.uid if wanted else None
@@ -40,17 +40,19 @@ def origin_of(request: Request, wanted: Txt2ImgRequest | None = None) -> Origin:
     )
 
 
-def kin_of(request: Request, data: bytes, path: str, wanted: Txt2ImgRequest | None = None) -> Kin:
+def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest | None = None) -> Kin:
     """What the task needs. An EAS put may be any bytes: what cannot be read has no known needs."""
     gateway = gateway_of(request)
     if wanted is None:
-        if path.strip("/") not in TXT2IMG:
+        if path.strip("/") not in GENERATION:
             return Kin()
         if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
             return Kin(models=(checkpoint_need(None),))
         try:
-            wanted = parse_txt2img(data, gateway.settings.limits())
+            wanted = parse_request(path, data, gateway.settings.limits())
         except ContractError:
+            return Kin()
+        if wanted is None:
             return Kin()
     needs = needs_of(wanted, gateway.library.canonical)
     return Kin(needs.batch, needs.models)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import GenerationRequest
 from easel_contract.results import CANCELLED_STATUS, code_of
 from easel_gateway.bodies import whole
 from easel_gateway.cancelling import abandon_task
@@ -67,7 +67,7 @@ async def put_task(
     path: str,
     query: Query,
     once: Once | None = None,
-    wanted: Txt2ImgRequest | None = None,
+    wanted: GenerationRequest | None = None,
 ) -> Placed:
     """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
 
@@ -97,7 +97,7 @@ async def put_task(
 async def _store(
     request: Request,
     data: bytes,
-    wanted: Txt2ImgRequest | None,
+    wanted: GenerationRequest | None,
     *,
     path: str,
     tags: Mapping[str, str],
@@ -161,7 +161,7 @@ async def call_task(
     *,
     path: str,
     once: Once | None = None,
-    wanted: Txt2ImgRequest | None = None,
+    wanted: GenerationRequest | None = None,
 ) -> Response:
     """Store a task, wait for its result and answer with it: what a synchronous call does.
 
@@ -217,7 +217,7 @@ async def call_task(
 
 
 async def _put_and_wait(
-    request: Request, data: bytes, wanted: Txt2ImgRequest | None, path: str, once: Once | None
+    request: Request, data: bytes, wanted: GenerationRequest | None, path: str, once: Once | None
 ) -> Entry:
     gateway = gateway_of(request)
     request_id = request_id_of(request)
