@@ -20,6 +20,7 @@ from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
+from easel_gateway.duties.options_follower import OptionsFollower
 from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
@@ -39,6 +40,7 @@ from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
 from easel_gateway.sdapi.catalogue import router as catalogue_router
+from easel_gateway.sdapi.options import router as options_router
 from easel_gateway.sdapi.png_info import PngInfoRequest
 from easel_gateway.sdapi.png_info import router as png_info_router
 from easel_gateway.sdapi.txt2img import router as txt2img_router
@@ -84,6 +86,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         eas_router,
         txt2img_router,
         png_info_router,
+        options_router,
         catalogue_router,
         tasks_router,
         dead_router,
@@ -108,7 +111,9 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
         hub = EventHub(queue)
         depot = Depot(claims_store(settings), service=settings.service, threshold=settings.queue_claim_bytes)
         claims = AsyncClaims(depot, queue)
+        options = OptionsFollower(queue, hub)
         duties = (
+            options,
             Reaper(
                 queue,
                 name=f"reaper@{socket.gethostname()}:{os.getpid()}",
@@ -122,7 +127,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
         )
         store = StoreProbe(configured_store(settings))
         library = Library(settings.checkpoint_dir)
-        app.state.gateway = Gateway(settings, queue, hub, store, claims, metrics, library)
+        app.state.gateway = Gateway(settings, queue, hub, store, claims, metrics, library, options)
         await hub.start()
         for duty in duties:
             duty.start()

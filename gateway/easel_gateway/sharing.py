@@ -47,12 +47,12 @@ def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest |
         if path.strip("/") not in GENERATION:
             return Kin()
         if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
-            return Kin(models=(checkpoint_need(None),))
+            return Kin(models=(checkpoint_need(gateway.options.current.get("sd_model_checkpoint")),))
         try:
             wanted = parse_request(path, data, gateway.settings.limits())
         except ContractError:
             return Kin()
         if wanted is None:
             return Kin()
-    needs = needs_of(wanted, gateway.library.canonical)
+    needs = needs_of(wanted, gateway.library.canonical, gateway.options.current)
     return Kin(needs.batch, needs.models)
