@@ -36,13 +36,18 @@ from easel_gateway.edge.schema import describe
 from easel_gateway.edge.sync_address import SyncAddressMiddleware
 from easel_gateway.errors import refuse_route
 from easel_gateway.gateway import Gateway
+from easel_gateway.internal.routes import TaskProgressRequest
+from easel_gateway.internal.routes import router as internal_router
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
 from easel_gateway.sdapi.catalogue import router as catalogue_router
+from easel_gateway.sdapi.interrupt import InterruptRequest
+from easel_gateway.sdapi.interrupt import router as interrupt_router
 from easel_gateway.sdapi.options import router as options_router
 from easel_gateway.sdapi.png_info import PngInfoRequest
 from easel_gateway.sdapi.png_info import router as png_info_router
+from easel_gateway.sdapi.progress import router as progress_router
 from easel_gateway.sdapi.txt2img import router as txt2img_router
 from easel_gateway.settings import GatewaySettings
 from easel_gateway.tasks.routes import router as tasks_router
@@ -85,6 +90,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for router in (  # the busiest first: a request asks one after the other whether it is theirs
         eas_router,
         txt2img_router,
+        progress_router,
+        internal_router,
+        interrupt_router,
         png_info_router,
         options_router,
         catalogue_router,
@@ -94,7 +102,15 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, Img2ImgRequest, PngInfoRequest, RequeueMany)
+    describe(
+        app,
+        Txt2ImgRequest,
+        Img2ImgRequest,
+        PngInfoRequest,
+        RequeueMany,
+        InterruptRequest,
+        TaskProgressRequest,
+    )
     return app
 
 

@@ -43,6 +43,11 @@ class GatewaySettings(CommonSettings):
     cancel_on_disconnect: bool = Field(
         True, description="Cancel the task of a synchronous caller that hangs up."
     )
+    interrupt_anyone: bool = Field(
+        False,
+        description="Interrupt, skip, progress and the scheduler's calls concern every user's tasks, not "
+        "only the caller's own.",
+    )
     max_body_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="Larger request bodies are answered 413, before they are read."
     )

@@ -16,7 +16,8 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
                                     size (bytes), idem (name of its idempotency key's hash),
                                     claim ("<bytes> <name>": the body lies elsewhere, data is empty)
                                     input only: state, dlv, token, worker, reply, progress,
-                                    cancel_tags, cancel_data, reaping, requeued, passed (times bypassed)
+                                    cancel_tags, cancel_data, reaping, requeued, passed (times bypassed),
+                                    interrupt, skips (of the delivery that runs)
                                     rear only: dlv, put_at (ms)
                                     both: user, kin (what it has in common with others, a name a line;
                                     the first says with what it can be rendered in one batch)
@@ -57,7 +58,10 @@ Per service::
     …:claims:announced      zset    name of a claim whose body is being brought -> ms at which that began
     …:claims:gone           zset    name of a claim that nothing refers to -> ms since when (or from when)
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
-    …:inbox:<worker>        list    "cancel <index>", "drop <token>" and "do <order>" for one worker; expires
+    …:alias:<user>:<name>   string  request id of the task that its sender calls so; expires
+    …:preview:<rid>         hash    newest preview of a running task (number, type, data); expires
+    …:inbox:<worker>        list    "cancel <index>", "drop <token>", "do <order>", "interrupt <token>" and
+                                    "skip <token> <how many times so far>" for one worker; expires
     …:options               string  the service's options that are not at their defaults, JSON; every task
                                     gets a copy in its meta
     …:workers               zset    worker id -> ms of its last heartbeat
@@ -148,6 +152,14 @@ class Keys:
     def done(self, request_id: str) -> str:
         """How a task ended."""
         return f"{self.root}:done:{request_id}"
+
+    def alias(self, user: str, name: str) -> str:
+        """The task that one user calls by a name."""
+        return f"{self.root}:alias:{safe(user)}:{safe(name)}"
+
+    def preview(self, request_id: str) -> str:
+        """Newest preview of a running task."""
+        return f"{self.root}:preview:{request_id}"
 
 
 def safe(name: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
+from easel_worker.previews import PreviewImage
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
 
@@ -95,6 +98,17 @@ class GateHandler(Handler[bytes, bytes]):
 
     def publish(self, task: Task, output: bytes) -> Outcome:
         return Outcome(output)
+
+
+class PreviewHandler(GateHandler):
+    """Shows a preview of 24 x 16 pixels in the format that the body names, then waits at the gate."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/preview",)
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        kind: Any = prepared.decode()
+        ctx.preview(PreviewImage(np.full((16, 24, 3), 200, np.uint8), kind))
+        return super().run(prepared, ctx)
 
 
 class WarmGateHandler(GateHandler):

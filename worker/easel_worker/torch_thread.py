@@ -12,6 +12,7 @@ from easel_worker.handlers.registry import Registry
 from easel_worker.handoff import Handoff
 from easel_worker.job import Job
 from easel_worker.lease import LeaseKeeper
+from easel_worker.previews import PreviewSender
 from easel_worker.progress import ProgressReporter
 from easel_worker.publish import Publisher, Work
 from easel_worker.stats import Stats
@@ -36,6 +37,7 @@ class TorchThread(Duty):
         handoff: Handoff,
         publisher: Publisher,
         reporter: ProgressReporter,
+        previews: PreviewSender,
         stats: Stats,
         lease_ms: int,
         on_ready: Callable[[], None],
@@ -48,6 +50,7 @@ class TorchThread(Duty):
         self._handoff = handoff
         self._publisher = publisher
         self._reporter = reporter
+        self._previews = previews
         self._stats = stats
         self._lease_ms = lease_ms
         self._on_ready = on_ready
@@ -102,7 +105,7 @@ class TorchThread(Duty):
         self._publisher.submit(work)
 
     def _render(self, job: Job, handler: Handler[object, object]) -> Work:
-        ctx = RunContext(job, self._reporter.report)
+        ctx = RunContext(job, self._reporter.report, self._previews.offer)
         with self._stats.running(job):
             try:
                 job.check()  # it may have been cancelled since it was reserved
