@@ -54,7 +54,7 @@ def own_tasks(request: Request) -> Whose:
         return Whose()
     if name := user_of(request):
         return Whose(frozenset({as_stored(name)}))
-    named = frozenset(as_stored(name) for name in settings.named_tokens().values() if name)
+    named = frozenset(as_stored(name) for name in settings.users())
     uid = as_stored(request.headers.get(UID_HEADER, ""))
     if uid and uid not in named:
         return Whose(frozenset({uid}))
