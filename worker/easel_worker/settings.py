@@ -62,9 +62,6 @@ class WorkerSettings(CommonSettings):
         ge=0,
         description="Seconds the running task may take after SIGTERM before it is given back.",
     )
-    default_checkpoint: str = Field(
-        "", description="Checkpoint of requests that name none; empty is the model directory's first by name."
-    )
     checkpoint_cache: int = Field(1, ge=1, le=64, description="Checkpoints kept in memory.")
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of this worker's Prometheus page; 0 is none."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,19 +20,26 @@ class CrossSiteMiddleware:
 
     Any page may make its visitor's browser post to ``http://127.0.0.1:8000``, and the browser adds a password
     it remembers. Browsers mark such requests with ``Sec-Fetch-Site: cross-site`` (W3C Fetch Metadata);
-    programs do not send the header.
+    programs do not send the header. Origins that the operator lets in are no strangers.
 
     Raises:
         ApiError: 403.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str] = (), regex: str = "") -> None:
         self.app = app
+        self._origins = frozenset(origins)
+        self._regex = re.compile(regex) if regex else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"}:
             foreign = Headers(scope=scope).get("sec-fetch-site", "").lower() == "cross-site"
             reading = scope.get("method") in _READING and not scope["path"].startswith(_READING_CHANGES)
-            if foreign and not reading:
+            if foreign and not reading and not self._lets_in(Headers(scope=scope).get("origin", "")):
                 raise ApiError(403, "A page of another site may not do this.")
         await self.app(scope, receive, send)
+
+    def _lets_in(self, origin: str) -> bool:
+        if "*" in self._origins or origin in self._origins:
+            return True
+        return self._regex is not None and self._regex.fullmatch(origin) is not None
