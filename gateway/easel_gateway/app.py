@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
+from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
@@ -39,6 +40,7 @@ from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
 from easel_gateway.sdapi.catalogue import router as catalogue_router
+from easel_gateway.sdapi.extras import router as extras_router
 from easel_gateway.sdapi.png_info import PngInfoRequest
 from easel_gateway.sdapi.png_info import router as png_info_router
 from easel_gateway.sdapi.txt2img import router as txt2img_router
@@ -83,6 +85,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for router in (  # the busiest first: a request asks one after the other whether it is theirs
         eas_router,
         txt2img_router,
+        extras_router,
         png_info_router,
         catalogue_router,
         tasks_router,
@@ -91,7 +94,16 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, Img2ImgRequest, PngInfoRequest, RequeueMany)
+    describe(
+        app,
+        Txt2ImgRequest,
+        Img2ImgRequest,
+        ExtrasSingleRequest,
+        ExtrasBatchRequest,
+        InterrogateRequest,
+        PngInfoRequest,
+        RequeueMany,
+    )
     return app
 
 
