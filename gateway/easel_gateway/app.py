@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
+from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
@@ -45,6 +46,7 @@ from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
 from easel_gateway.sdapi.catalogue import router as catalogue_router
+from easel_gateway.sdapi.extras import router as extras_router
 from easel_gateway.sdapi.files import router as files_router
 from easel_gateway.sdapi.interrupt import InterruptRequest
 from easel_gateway.sdapi.interrupt import router as interrupt_router
@@ -106,6 +108,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         progress_router,
         internal_router,
         interrupt_router,
+        extras_router,
         png_info_router,
         options_router,
         catalogue_router,
@@ -122,6 +125,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app,
         Txt2ImgRequest,
         Img2ImgRequest,
+        ExtrasSingleRequest,
+        ExtrasBatchRequest,
+        InterrogateRequest,
         PngInfoRequest,
         RequeueMany,
         InterruptRequest,
