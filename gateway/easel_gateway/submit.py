@@ -110,7 +110,7 @@ async def _store(
     gone = evicted() if settings.queue_source_auto_evict else None
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
-    names = {wanted.force_task_id, wanted.options.id_task} - {None, ""} if wanted else set()
+    names = names_of(wanted)
     placed = await gateway.claims.run(
         data,
         lambda body: gateway.queue.tasks.put(
@@ -121,7 +121,7 @@ async def _store(
                 "path": path,
                 "user": origin.user,
                 "content_type": request.headers.get("content-type", ""),
-                **({"id_task": shown_id(wanted)} if names else {}),
+                **({"id_task": names[0]} if names else {}),
             },
             priority=priority,
             reply=reply,
@@ -141,9 +141,10 @@ async def _store(
     return placed
 
 
-def shown_id(wanted: GenerationRequest) -> str:
-    """The id by which the sender knows the task: what A1111's clients ask for progress with."""
-    return wanted.force_task_id or wanted.options.id_task or ""
+def names_of(wanted: GenerationRequest | None) -> list[str]:
+    """The ids by which the sender knows the task; first the one that A1111's clients ask after."""
+    given = (wanted.force_task_id, wanted.options.id_task) if wanted else ()
+    return list(dict.fromkeys(name for name in given if name))
 
 
 async def _name_task(gateway: Gateway, request_id: str, name: str, *, user: str) -> None:

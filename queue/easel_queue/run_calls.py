@@ -33,7 +33,7 @@ EVERYBODY = Whose()
 class RunCalls(LineCalls):
     """Builds the calls about tasks that run, and that wait to."""
 
-    def running(self) -> Call[tuple[Running, ...]]:
+    def running(self) -> Call[Sequence[Running]]:
         """The tasks that workers run now, the one that began first in front; 1000 at most."""
 
         def read(raw: Raw) -> tuple[Running, ...]:
