@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from easel_contract.samplers import SAMPLERS, SCHEDULERS
+from easel_queue import Queue
 
 from .conftest import RunningGateway, StartGateway
 
@@ -261,8 +262,6 @@ async def test_memory_is_the_sum_of_all_workers_and_counts_a_host_once(gateway: 
 
 
 async def test_every_worker_is_told_to_unload_and_to_reload(gateway: RunningGateway, redis_url: str) -> None:
-    from easel_queue import Queue
-
     for worker in ("one", "two"):
         await gateway.queue.run(gateway.queue.tasks.heartbeat(worker, {}))
     queue = Queue(redis_url, service=gateway.settings.service)
