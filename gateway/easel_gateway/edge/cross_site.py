@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
+from easel_gateway.edge.guards import header
 from easel_gateway.errors import ApiError
 
 _READING = {"GET", "HEAD", "OPTIONS"}
@@ -12,7 +12,7 @@ _READING_CHANGES = "/api/predict/"
 """The EAS get removes what it reads, so there even a foreign image tag would do harm."""
 
 
-class CrossSiteMiddleware:
+def refuse_cross_site(scope: Scope) -> None:
     """Refuse what a browser sends on behalf of another site, except plain reading.
 
     Any page may make its visitor's browser post to ``http://127.0.0.1:8000``, and the browser adds a password
@@ -22,14 +22,8 @@ class CrossSiteMiddleware:
     Raises:
         ApiError: 403.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"}:
-            foreign = Headers(scope=scope).get("sec-fetch-site", "").lower() == "cross-site"
-            reading = scope.get("method") in _READING and not scope["path"].startswith(_READING_CHANGES)
-            if foreign and not reading:
-                raise ApiError(403, "A page of another site may not do this.")
-        await self.app(scope, receive, send)
+    if (header(scope, b"sec-fetch-site") or "").lower() != "cross-site":
+        return
+    reading = scope.get("method") in _READING and not scope["path"].startswith(_READING_CHANGES)
+    if not reading:
+        raise ApiError(403, "A page of another site may not do this.")
