@@ -26,17 +26,19 @@ from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
 from easel_gateway.eas.watch import REFRESHES
-from easel_gateway.edge.auth import AuthMiddleware
-from easel_gateway.edge.bare_address import BareAddressMiddleware
+from easel_gateway.edge.auth import Auth
+from easel_gateway.edge.bare_address import BareAddress
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.compress import CompressMiddleware
-from easel_gateway.edge.cross_site import CrossSiteMiddleware
+from easel_gateway.edge.cross_site import CrossSite
+from easel_gateway.edge.guards import GuardsMiddleware
 from easel_gateway.edge.measure import MeasureMiddleware
 from easel_gateway.edge.origins import OriginsMiddleware
 from easel_gateway.edge.receiving import ReceivingMiddleware
 from easel_gateway.edge.request_id import RequestIdMiddleware
 from easel_gateway.edge.schema import describe
-from easel_gateway.edge.sync_address import SyncAddressMiddleware
+from easel_gateway.edge.short_routes import ShortRoutesMiddleware
+from easel_gateway.edge.sync_address import SyncAddress
 from easel_gateway.errors import refuse_route
 from easel_gateway.gateway import Gateway
 from easel_gateway.internal.routes import TaskProgressRequest
@@ -86,20 +88,21 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             *_origins(settings),
             Middleware(CompressMiddleware),
             Middleware(ErrorBoundary),
-            Middleware(BareAddressMiddleware, service=settings.service),
-            Middleware(CrossSiteMiddleware, origins=settings.cors_origins, regex=settings.cors_origins_regex),
             Middleware(
-                AuthMiddleware,
-                tokens=settings.named_tokens(),
-                public_paths=settings.public_paths,
-                passwords=settings.passwords(),
+                GuardsMiddleware,
+                guards=(
+                    BareAddress(settings.service),
+                    CrossSite(settings.cors_origins, settings.cors_origins_regex),
+                    Auth(settings.named_tokens(), settings.public_paths, settings.passwords()),
+                    SyncAddress(settings.service),
+                ),
             ),
-            Middleware(SyncAddressMiddleware, service=settings.service),
             Middleware(
                 ReceivingMiddleware,
                 max_body_bytes=settings.max_body_bytes,
                 max_bodies_bytes=settings.max_bodies_bytes,
             ),
+            Middleware(ShortRoutesMiddleware, routes=(*eas_router.routes, *txt2img_router.routes)),
         ],
     )
     for router in (  # the busiest first: a request asks one after the other whether it is theirs
