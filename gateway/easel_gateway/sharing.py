@@ -54,7 +54,7 @@ def own_tasks(request: Request) -> Whose:
         return Whose()
     if name := user_of(request):
         return Whose(frozenset({as_stored(name)}))
-    named = frozenset(as_stored(name) for name in settings.named_tokens().values() if name)
+    named = frozenset(as_stored(name) for name in settings.users())
     uid = as_stored(request.headers.get(UID_HEADER, ""))
     if uid and uid not in named:
         return Whose(frozenset({uid}))
@@ -68,12 +68,12 @@ def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest |
         if path.strip("/") not in GENERATION:
             return Kin()
         if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
-            return Kin(models=(checkpoint_need(None),))
+            return Kin(models=(checkpoint_need(gateway.options.current.get("sd_model_checkpoint")),))
         try:
             wanted = parse_request(path, data, gateway.settings.limits())
         except ContractError:
             return Kin()
         if wanted is None:
             return Kin()
-    needs = needs_of(wanted, gateway.library.canonical)
+    needs = needs_of(wanted, gateway.library.canonical, gateway.options.current)
     return Kin(needs.batch, needs.models)

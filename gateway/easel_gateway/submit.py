@@ -110,7 +110,7 @@ async def _store(
     gone = evicted() if settings.queue_source_auto_evict else None
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
-    names = shown_ids(wanted) if wanted else []
+    names = names_of(wanted)
     placed = await gateway.claims.run(
         data,
         lambda body: gateway.queue.tasks.put(
@@ -141,10 +141,10 @@ async def _store(
     return placed
 
 
-def shown_ids(wanted: GenerationRequest) -> list[str]:
-    """The ids by which the sender knows the task, A1111's first: what its clients ask for progress with."""
-    named = (wanted.force_task_id, wanted.options.id_task)
-    return [name for name in dict.fromkeys(named) if name]
+def names_of(wanted: GenerationRequest | None) -> list[str]:
+    """The ids by which the sender knows the task; first the one that A1111's clients ask after."""
+    given = (wanted.force_task_id, wanted.options.id_task) if wanted else ()
+    return list(dict.fromkeys(name for name in given if name))
 
 
 async def _name_task(gateway: Gateway, request_id: str, name: str, *, user: str) -> None:

@@ -24,6 +24,11 @@ class Sampler:
     own_steps: bool = False
     """True if it makes its own timesteps and ignores the scheduler (DDIM, UniPC)."""
 
+    @property
+    def options(self) -> dict[str, str]:
+        """What ``GET /sdapi/v1/samplers`` tells about it; every value is a string."""
+        return {} if self.scheduler == "uniform" else {"scheduler": self.scheduler}
+
 
 @dataclass(frozen=True)
 class Scheduler:
@@ -32,6 +37,10 @@ class Scheduler:
     name: str
     label: str
     aliases: tuple[str, ...] = ()
+    default_rho: float = -1
+    """The exponent where a request sets none; -1: it has none."""
+    need_inner_model: bool = False
+    """It is defined on the model's own timesteps rather than between two sigmas."""
 
 
 SAMPLERS: tuple[Sampler, ...] = (
@@ -46,8 +55,8 @@ SAMPLERS: tuple[Sampler, ...] = (
 
 SCHEDULERS: tuple[Scheduler, ...] = (
     Scheduler("automatic", "Automatic"),
-    Scheduler("uniform", "Uniform"),
-    Scheduler("karras", "Karras"),
+    Scheduler("uniform", "Uniform", need_inner_model=True),
+    Scheduler("karras", "Karras", default_rho=7.0),
     Scheduler("exponential", "Exponential"),
     Scheduler("polyexponential", "Polyexponential"),
     Scheduler("sgm_uniform", "SGM Uniform", ("SGMUniform",)),

@@ -12,6 +12,9 @@ from easel_worker.steady import SteadyQueue
 
 log = logging.getLogger(__name__)
 
+ORDERS = ("unload", "reload")
+"""Messages for the whole worker: drop the models in memory, or load the default one."""
+
 WAIT_S = 0.5
 """How long one blocking read of the inbox lasts, and so the longest that stopping this thread takes."""
 
@@ -22,7 +25,7 @@ class Inbox(Duty):
     ``cancel <index>``: the client wants it to end. ``drop <token>``: its lease was taken away because it took
     too long; the task may be this worker's again already, under another lease. ``interrupt <token>``: it
     should end early and keep what is done. ``skip <token> <n>``: for the nth time, its current batch should
-    be cut short.
+    be cut short. ``unload`` and ``reload`` (`ORDERS`) are for the torch thread, between two tasks.
 
     A message for a task that already ended is ignored. What `extend` and `progress` answer is the same news
     by a slower way, should a message be lost.
@@ -31,12 +34,18 @@ class Inbox(Duty):
     name = "inbox"
 
     def __init__(
-        self, queue: SteadyQueue, worker_id: str, leases: LeaseKeeper, on_crash: Callable[[str], None]
+        self,
+        queue: SteadyQueue,
+        worker_id: str,
+        leases: LeaseKeeper,
+        on_order: Callable[[str], None],
+        on_crash: Callable[[str], None],
     ) -> None:
         super().__init__(on_crash)
         self._queue = queue
         self._worker_id = worker_id
         self._leases = leases
+        self._on_order = on_order
 
     def body(self) -> None:
         while not self.stopping.is_set():
@@ -45,6 +54,9 @@ class Inbox(Duty):
                 self._read(message)
 
     def _read(self, message: str) -> None:
+        if message in ORDERS:
+            self._on_order(message)
+            return
         verb, *arguments = message.split(" ")
         if not all(argument.isdigit() for argument in arguments):
             verb = ""

@@ -59,7 +59,9 @@ class TorchThread(Duty):
         if not self._set_up():
             return
         while (job := self._handoff.take()) is not None:
-            if self._start(job):
+            if isinstance(job, str):
+                self._obey(job)
+            elif self._start(job):
                 self._work(job)
 
     def _set_up(self) -> bool:
@@ -73,6 +75,15 @@ class TorchThread(Duty):
             return False
         self._on_ready()
         return True
+
+    def _obey(self, order: str) -> None:
+        """Have every handler unload or reload. One that cannot says so, and the worker goes on."""
+        for handler in self._registry:
+            try:
+                handler.reload() if order == "reload" else handler.unload()
+            except Exception as error:  # noqa: BLE001 - a task that needs the model will tell its client
+                log.warning("%s: %s: %s: %s", order, type(handler).__name__, type(error).__name__, error)
+        log.info("%s: done", order)
 
     def _start(self, job: Job) -> bool:
         """Count the delivery, if that is not done already. False when the task is no longer ours to begin."""

@@ -55,7 +55,7 @@ class Worker:
         self._reporter = ProgressReporter(self._queue, self._crashed)
         self._previews = PreviewSender(self._queue, self._crashed)
         self._leases = LeaseKeeper(self._queue, settings.lease_ms, self._crashed)
-        self._inbox = Inbox(self._queue, settings.worker_id, self._leases, self._crashed)
+        self._inbox = Inbox(self._queue, settings.worker_id, self._leases, self._handoff.order, self._crashed)
         self.heartbeat = Heartbeat(self._queue, registry, stats, settings, self._crashed)
         self._publisher = Publisher(
             self._queue, claims, self._leases, self._reporter, stats, settings, self._crashed

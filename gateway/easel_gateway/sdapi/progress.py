@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from easel_gateway.gateway import gateway_of
 from easel_gateway.sharing import own_tasks
 from easel_gateway.tasks.previews import newest_preview
 from easel_gateway.tasks.standing import Standing
-from easel_queue import Running, Whose
+from easel_queue import Running
 
 router = APIRouter(tags=["A1111"])
 
@@ -53,7 +52,8 @@ async def progress(
     task ask `/internal/progress` or `/easel/v1/tasks/<id>`."""
     gateway = gateway_of(request)
     own = own_tasks(request)
-    task = _told_of(await gateway.queue.run(gateway.queue.tasks.running()), own)
+    running = await gateway.queue.run(gateway.queue.tasks.running())
+    task = next((task for task in running if own.covers(task.user)), running[0] if running else None)
     if task is None:
         return ProgressResponse()
     answer = describe(task)
@@ -61,10 +61,6 @@ async def progress(
         preview = await newest_preview(gateway, task.request_id)
         answer.current_image = base64.b64encode(preview.data).decode() if preview else None
     return answer
-
-
-def _told_of(running: Sequence[Running], own: Whose) -> Running | None:
-    return next((task for task in running if own.covers(task.user)), running[0] if running else None)
 
 
 def describe(task: Running) -> ProgressResponse:

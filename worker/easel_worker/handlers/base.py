@@ -113,6 +113,13 @@ class Handler(ABC, Generic[P, O]):
     def free_memory(self) -> None:
         """Called on the torch thread after a `Failure` with `out_of_memory`, when its traceback is gone."""
 
+    def unload(self) -> None:
+        """Drop everything that is loaded. Called on the torch thread between two tasks; the next task loads
+        what it needs."""
+
+    def reload(self) -> None:
+        """Load what a task that names nothing needs. Called on the torch thread between two tasks."""
+
     def at_hand(self) -> Sequence[str]:
         """The needs (see `easel_contract.needs`) met by what is loaded, best first. Any thread may ask."""
         return ()
