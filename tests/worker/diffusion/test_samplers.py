@@ -18,14 +18,16 @@ from diffusers import (
 )
 
 from easel_worker.diffusion.checkpoint import Checkpoint
-from easel_worker.diffusion.denoiser import Denoiser
+from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.errors import JobError
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
+from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.samplers.euler import ancestral_levels
 from easel_worker.diffusion.samplers.lms import lms_weights
 from easel_worker.diffusion.samplers.registry import SAMPLERS, find_sampler
 from easel_worker.diffusion.samplers.solver import Denoise, Solver, solve
-from easel_worker.diffusion.text import encode_pair
+from easel_worker.diffusion.text import TextModel
 
 # diffusers converts a tensor in a way that numpy 2 calls deprecated; not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -43,8 +45,10 @@ TOLERANCE = 2e-3
 @pytest.fixture(scope="module")
 def denoise(checkpoint: Checkpoint) -> Denoise:
     with torch.inference_mode():
-        positive, negative = encode_pair(checkpoint, "a photo of a cat", "blurry")
-    return Denoiser(checkpoint, positive, negative, cfg_scale=3.0, images=1)
+        conditioning = make_conditioning(
+            TextModel(checkpoint), ["a photo of a cat"], ["blurry"], PromptSteps(1000)
+        )
+    return Guidance(checkpoint, conditioning, GuidanceOptions(cfg_scale=3.0))
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.decode import decode
-from easel_worker.diffusion.denoiser import Denoiser
 from easel_worker.diffusion.errors import JobError
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
+from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.samplers.registry import AUTOMATIC, find_sampler
 from easel_worker.diffusion.samplers.solver import OnStep, Solver, solve
-from easel_worker.diffusion.text import encode_pair
+from easel_worker.diffusion.text import TextModel, TextOptions
 
 # The VAE's factor between a picture's sides and its latent's.
 LATENT_FACTOR = 8
@@ -76,8 +78,14 @@ def txt2img(checkpoint: Checkpoint, job: Txt2ImgJob, *, on_step: OnStep) -> NDAr
     spec = find_sampler(job.sampler)
     sigmas = tuple(float(sigma) for sigma in spec.levels(checkpoint.sigmas, job.steps, job.scheduler))
     noise = NoiseSource(job.seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
-    positive, negative = encode_pair(checkpoint, job.prompt, job.negative_prompt, job.clip_skip)
-    denoiser = Denoiser(checkpoint, positive, negative, cfg_scale=job.cfg_scale, images=len(job.seeds))
+    images = len(job.seeds)
+    conditioning = make_conditioning(
+        TextModel(checkpoint, TextOptions(clip_skip=job.clip_skip)),
+        [job.prompt] * images,
+        [job.negative_prompt] * images,
+        PromptSteps(job.steps),
+    )
+    denoiser = Guidance(checkpoint, conditioning, GuidanceOptions(cfg_scale=job.cfg_scale), calls=job.steps)
     eta = spec.eta if job.eta is None else job.eta
     solver = Solver(denoise=denoiser, sigmas=sigmas, noise=noise, eta=eta)
 
