@@ -35,6 +35,34 @@ BREAKS: dict[bytes, Callable[[], None]] = {
 }
 
 
+class ObedientHandler(Handler[bytes, bytes]):
+    """Notes in which order its task and orders reach it. Its task runs until `gate` is set."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/obey",)
+    gate = threading.Event()
+    noted: ClassVar[list[str]] = []
+    reloaded = threading.Event()
+
+    def prepare(self, task: Task) -> bytes:
+        return task.data
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        self.gate.wait(60)
+        self.noted.append("task")
+        return prepared
+
+    def publish(self, task: Task, output: bytes) -> Outcome:
+        return Outcome(output)
+
+    def unload(self) -> None:
+        self.noted.append("unload")
+        raise RuntimeError("a bolt came loose")
+
+    def reload(self) -> None:
+        self.noted.append("reload")
+        self.reloaded.set()
+
+
 class BreakingHandler(Handler[bytes, bytes]):
     """Breaks in the stage that the path names, in the way that the body names; any other body is echoed."""
 
