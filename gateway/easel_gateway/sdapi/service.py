@@ -46,8 +46,11 @@ async def unload_checkpoint(request: Request) -> dict[str, Any]:
 
 @router.post("/sdapi/v1/reload-checkpoint")
 async def reload_checkpoint(request: Request) -> dict[str, Any]:
-    """Every worker loads the default checkpoint, after the task that it renders."""
-    return await _tell(request, RELOAD)
+    """Every worker loads the checkpoint that the options name, else the default one, after the task that it
+    renders."""
+    queue = gateway_of(request).queue
+    stored = await queue.run(queue.options.read())
+    return await _tell(request, f"{RELOAD} {stored.values.get('sd_model_checkpoint') or ''}".strip())
 
 
 async def _tell(request: Request, message: str) -> dict[str, Any]:
