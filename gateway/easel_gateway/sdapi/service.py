@@ -34,7 +34,8 @@ async def flags(request: Request) -> dict[str, Any]:
 async def memory(request: Request) -> dict[str, Any]:
     """Bytes of memory of all workers together, in A1111's shape, and each worker's own in `workers`."""
     queue = gateway_of(request).queue
-    return total_memory(await queue.run(queue.tasks.workers()))
+    alive = await queue.run(queue.tasks.workers())
+    return total_memory(alive)
 
 
 @router.post("/sdapi/v1/unload-checkpoint")
