@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
+from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
@@ -25,17 +26,19 @@ from easel_gateway.duties.reaper import Reaper
 from easel_gateway.duties.sweeper import Sweeper
 from easel_gateway.eas.routes import router as eas_router
 from easel_gateway.eas.watch import REFRESHES
-from easel_gateway.edge.auth import AuthMiddleware
-from easel_gateway.edge.bare_address import BareAddressMiddleware
+from easel_gateway.edge.auth import Auth
+from easel_gateway.edge.bare_address import BareAddress
 from easel_gateway.edge.boundary import ErrorBoundary
 from easel_gateway.edge.compress import CompressMiddleware
-from easel_gateway.edge.cross_site import CrossSiteMiddleware
+from easel_gateway.edge.cross_site import CrossSite
+from easel_gateway.edge.guards import GuardsMiddleware
 from easel_gateway.edge.measure import MeasureMiddleware
 from easel_gateway.edge.origins import OriginsMiddleware
 from easel_gateway.edge.receiving import ReceivingMiddleware
 from easel_gateway.edge.request_id import RequestIdMiddleware
 from easel_gateway.edge.schema import describe
-from easel_gateway.edge.sync_address import SyncAddressMiddleware
+from easel_gateway.edge.short_routes import ShortRoutesMiddleware
+from easel_gateway.edge.sync_address import SyncAddress
 from easel_gateway.errors import refuse_route
 from easel_gateway.gateway import Gateway
 from easel_gateway.internal.routes import TaskProgressRequest
@@ -45,6 +48,7 @@ from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.ops.routes import router as ops_router
 from easel_gateway.sdapi.catalogue import router as catalogue_router
+from easel_gateway.sdapi.extras import router as extras_router
 from easel_gateway.sdapi.files import router as files_router
 from easel_gateway.sdapi.interrupt import InterruptRequest
 from easel_gateway.sdapi.interrupt import router as interrupt_router
@@ -84,20 +88,21 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             *_origins(settings),
             Middleware(CompressMiddleware),
             Middleware(ErrorBoundary),
-            Middleware(BareAddressMiddleware, service=settings.service),
-            Middleware(CrossSiteMiddleware, origins=settings.cors_origins, regex=settings.cors_origins_regex),
             Middleware(
-                AuthMiddleware,
-                tokens=settings.named_tokens(),
-                public_paths=settings.public_paths,
-                passwords=settings.passwords(),
+                GuardsMiddleware,
+                guards=(
+                    BareAddress(settings.service),
+                    CrossSite(settings.cors_origins, settings.cors_origins_regex),
+                    Auth(settings.named_tokens(), settings.public_paths, settings.passwords()),
+                    SyncAddress(settings.service),
+                ),
             ),
-            Middleware(SyncAddressMiddleware, service=settings.service),
             Middleware(
                 ReceivingMiddleware,
                 max_body_bytes=settings.max_body_bytes,
                 max_bodies_bytes=settings.max_bodies_bytes,
             ),
+            Middleware(ShortRoutesMiddleware, routes=(*eas_router.routes, *txt2img_router.routes)),
         ],
     )
     for router in (  # the busiest first: a request asks one after the other whether it is theirs
@@ -106,6 +111,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         progress_router,
         internal_router,
         interrupt_router,
+        extras_router,
         png_info_router,
         options_router,
         catalogue_router,
@@ -122,6 +128,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app,
         Txt2ImgRequest,
         Img2ImgRequest,
+        ExtrasSingleRequest,
+        ExtrasBatchRequest,
+        InterrogateRequest,
         PngInfoRequest,
         RequeueMany,
         InterruptRequest,

@@ -69,6 +69,7 @@ Per service::
     …:promoted              string  id of the last promotion of a replica that the counters were moved on for
     …:barrier               string  empty; written before WAIT, which waits for a connection's own last write
     …:events                channel what changed, as JSON: {"q": queue} and/or {"r": rid, "s": state, …}
+    …:arrivals              channel the same for tasks that were put, which are many and concern few
 
 Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
 score, ``index - priority * 2**43``. Priorities are clamped to -511..511, so the score stays within the
@@ -109,6 +110,7 @@ class Keys:
         self.service = service
         self.root = f"easel:{{{service}}}"
         self.events = f"{self.root}:events"
+        self.arrivals = f"{self.root}:arrivals"
         self.workers = f"{self.root}:workers"
         self.options = f"{self.root}:options"
         self.barrier = f"{self.root}:barrier"

@@ -8,14 +8,15 @@ import hmac
 from collections.abc import Collection, Mapping
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
+from easel_gateway.edge.guards import header
 from easel_gateway.errors import ApiError
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="Easel"'}
 
 
-class AuthMiddleware:
+class Auth:
     """Let a request pass when its ``Authorization`` shows one of our tokens.
 
     Accepted forms: the raw token (EAS), ``Bearer <token>``, HTTP Basic with the token as password, and
@@ -29,27 +30,26 @@ class AuthMiddleware:
 
     def __init__(
         self,
-        app: ASGIApp,
         tokens: Mapping[str, str],
         public_paths: Collection[str] = (),
         passwords: Mapping[str, str] | None = None,
     ) -> None:
-        self.app = app
         self._pairs = {f"{user}:{password}".encode(): user for user, password in (passwords or {}).items()}
         self._open = not tokens and not self._pairs
         self._tokens = {token.encode(): name for token, name in tokens.items()}
         self._public = frozenset(public_paths)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"} and not self._open and scope["path"] not in self._public:
-            shown = Headers(scope=scope).get("authorization")
-            if not shown:
-                raise ApiError(401, "Not authenticated", headers=CHALLENGE)
-            user = self._user(shown, scope)
-            if user is None:
-                raise ApiError(401, "Incorrect username or password", headers=CHALLENGE)
-            scope.setdefault("state", {})["user"] = user
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Scope) -> None:
+        """The guard."""
+        if self._open or scope["path"] in self._public:
+            return
+        shown = header(scope, b"authorization")
+        if not shown:
+            raise ApiError(401, "Not authenticated", headers=CHALLENGE)
+        user = self._user(shown, scope)
+        if user is None:
+            raise ApiError(401, "Incorrect username or password", headers=CHALLENGE)
+        scope.setdefault("state", {})["user"] = user
 
     def _user(self, shown: str, scope: Scope) -> str | None:
         scheme, _, rest = shown.strip().partition(" ")

@@ -1,4 +1,4 @@
-"""What every call that is rendered has in common: synchronous as A1111 answers it, or queued as EAS does."""
+"""What calls that a worker serves have in common: synchronous as A1111 answers, or queued as EAS does."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ RESULT = {
     "description": "`images` (base64, or paths with `save_dir`), `parameters` and `info`, as A1111 answers.",
 }
 
-Parse = Callable[[bytes, Limits], GenerationRequest]
+Parse = Callable[[bytes, Limits], object]
+"""Reads a body and raises ContractError for what is wrong with it."""
 
 
-def route_options(model: Any, *statuses: int) -> dict[str, Any]:
-    """What a rendered call tells FastAPI: its body, parameters and answers, `statuses` among them."""
+def route_options(model: Any, *statuses: int, result: dict[str, Any] = RESULT) -> dict[str, Any]:
+    """What a call to a worker tells FastAPI: its body, parameters and answers, `statuses` among them."""
     return {
         "openapi_extra": json_body(model) | {"parameters": [*PUT_HEADERS, TAGS, PREFER]},
         "response_class": Response,
         "responses": {
             **answers(
-                {"application/json": RESULT, TEXT: INDEX},
+                {"application/json": result, TEXT: INDEX},
                 *(408, 409, 410, 413, 422, 429, 500, *statuses),
                 description="The result, or the index of the queued task",
             ),
@@ -54,15 +55,17 @@ def wants_queue(request: Request) -> bool:
 
 
 async def serve(request: Request, path: str, parse: Parse) -> Response:
-    """Check the body, then render it and answer, or queue it and answer with its index."""
+    """Check the body, then have it done and answer, or queue it and answer with its index."""
     gateway = gateway_of(request)
     limit, setting = gateway.settings.payload_limit("in")
     body = await read_body(request, limit, setting=setting)
-    wanted = parse(body, gateway.settings.limits())
+    parsed = parse(body, gateway.settings.limits())
+    wanted = parsed if isinstance(parsed, GenerationRequest) else None
+    key = wanted.force_task_id if wanted else None
     if not wants_queue(request):
-        once = await once_of(request, body, path=path, field=wanted.force_task_id)
+        once = await once_of(request, body, path=path, field=key)
         return await call_task(request, body, path=path, once=once, wanted=wanted)
     query = Query.of(request)
-    once = await once_of(request, body, path=path, tags=query.tags, field=wanted.force_task_id)
+    once = await once_of(request, body, path=path, tags=query.tags, field=key)
     placed = await put_task(request, body, path=path, query=query, once=once, wanted=wanted)
     return PlainTextResponse(str(placed.index), headers={REQUEST_ID_HEADER: placed.request_id})

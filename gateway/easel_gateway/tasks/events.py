@@ -39,7 +39,7 @@ async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIt
     worker's snapshot, ``preview`` with a picture so far, ``end`` with the last state. Yields nothing if no
     such task appears within `wait_s`."""
     with gateway.hub.on_task(request_id) as events:
-        status = await _first_status(gateway, request_id, events, wait_s)
+        status = await _first_status(gateway, request_id, wait_s)
         shown: object = None
         silent_s = 0.0
         shown_preview = -1
@@ -73,15 +73,19 @@ async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIt
             yield _event("end", {"request_id": request_id, "status": State.DELETED.value})
 
 
-async def _first_status(gateway: Gateway, request_id: str, events: Any, wait_s: float) -> Status | None:
+async def _first_status(gateway: Gateway, request_id: str, wait_s: float) -> Status | None:
     clock = asyncio.get_running_loop()
     deadline = clock.time() + wait_s
-    while True:
-        status = await gateway.queue.run(gateway.queue.tasks.status(request_id))
-        rest = deadline - clock.time()
-        if status is not None or rest <= 0 or gateway.closing.is_set():
-            return status
-        await events.next(min(rest, POLL_S))
+    known = gateway.queue.tasks.status(request_id)
+    if (status := await gateway.queue.run(known)) is not None or wait_s <= 0:
+        return status
+    with gateway.hub.on_task(request_id, arrival=True) as events:
+        while True:
+            status = await gateway.queue.run(known)
+            rest = deadline - clock.time()
+            if status is not None or rest <= 0 or gateway.closing.is_set():
+                return status
+            await events.next(min(rest, POLL_S))
 
 
 def _event(name: str, body: object) -> bytes:

@@ -78,5 +78,5 @@ if ARGV[23] ~= '0' then
   count_put(user, index)
 end
 ring()
-say({ q = 'in', r = rid, s = 'waiting' })
+redis.call('PUBLISH', root .. ':arrivals', cjson.encode({ q = 'in', r = rid, s = 'waiting' }))
 return index

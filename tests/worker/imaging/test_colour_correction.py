@@ -120,6 +120,17 @@ def test_correction_moves_the_mean_colour_to_the_references(paint: Paint) -> Non
     assert np.abs(mean_lab(corrected) - mean_lab(reference)).max() < 0.5
 
 
+def test_colours_of_one_lab_level_go_the_same_way() -> None:
+    """A difference too small to see does not decide which of the reference's colours a pixel gets."""
+    near = np.array([[[120, 120, 120], [121, 120, 120]]], dtype=np.uint8)
+    levels = np.rint(rgb_to_lab(near) * np.array([2.55, 1.0, 1.0], dtype=np.float32))
+    assert np.array_equal(levels[0, 0], levels[0, 1])
+    reference = Image.fromarray(np.array([[[40, 40, 40], [250, 250, 250]]], dtype=np.uint8))
+    corrected = np.asarray(correct_colours(Image.fromarray(near), reference, keep_luminosity=False))
+    assert np.abs(corrected[0, 0].astype(int) - corrected[0, 1]).max() <= 1
+    assert corrected.min() >= 249
+
+
 def test_light_and_dark_stay_as_rendered(paint: Paint) -> None:
     weights = np.array([0.3, 0.59, 0.11])
     result = paint(64, 48, seed=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easel_worker.imaging.hires_size import hires_size, legacy_sizes
@@ -45,6 +45,7 @@ def test_both_sides_in_the_same_ratio_cut_nothing() -> None:
     assert size.kept == (slice(0, 192), slice(0, 128))
 
 
+@settings(deadline=None)
 @given(first=st.tuples(SIDES, SIDES), resize_x=SIDES, resize_y=SIDES)
 def test_both_sides_are_met_to_a_latent_pixel(first: tuple[int, int], resize_x: int, resize_y: int) -> None:
     size = hires_size(first, resize_x=resize_x, resize_y=resize_y)

@@ -57,6 +57,7 @@ def test_a_blank_mask_has_no_region() -> None:
     assert masked_region(Image.new("L", (8, 8)), 32, (64, 64)) is None
 
 
+@settings(deadline=None)
 @given(size=st.tuples(SIDES, SIDES), aspect=st.tuples(SIDES, SIDES), data=st.data())
 def test_regions_hold_the_mask_and_stay_inside(size: Size, aspect: Size, data: st.DataObject) -> None:
     left = data.draw(st.integers(0, size[0] - 1))

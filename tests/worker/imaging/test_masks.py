@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -106,6 +106,7 @@ def test_beyond_the_border_a_mask_is_mirrored() -> None:
     assert listed(masks.blur(grey([[50, 100, 200]]), 1, 0)) == [expected]
 
 
+@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     level=st.integers(0, 255),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
@@ -39,6 +39,7 @@ def test_a_surplus_is_shared_out() -> None:
     assert margins((500, 500), 100, ["right", "left"]) == Margins(left=102, right=102)
 
 
+@settings(deadline=None)
 @given(side=st.integers(1, 3000), pixels=st.integers(1, 600), one=st.booleans())
 def test_what_grows_becomes_a_multiple_of_64(side: int, pixels: int, one: bool) -> None:
     grown = margins((side, side), pixels, ["up"] if one else ["up", "down"])

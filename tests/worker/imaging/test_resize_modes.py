@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -75,6 +75,7 @@ def test_a_mask_is_resized_in_every_mode() -> None:
         assert (resized.mode, resized.getextrema()) == ("L", (255, 255))
 
 
+@settings(deadline=None)
 @given(source=st.tuples(SIDES, SIDES), target=st.tuples(SIDES, SIDES), mode=st.sampled_from(ResizeMode))
 def test_every_mode_gives_the_target_size_and_no_new_colour(
     source: Size, target: Size, mode: ResizeMode
@@ -84,6 +85,7 @@ def test_every_mode_gives_the_target_size_and_no_new_colour(
     assert resized.getcolors() == [(target[0] * target[1], (7, 80, 250))]
 
 
+@settings(deadline=None)
 @given(source=st.tuples(SIDES, SIDES), target=st.tuples(SIDES, SIDES))
 def test_covering_and_contained_sizes_touch_the_target(source: Size, target: Size) -> None:
     covering, contained = covering_size(source, target), contained_size(source, target)

@@ -60,7 +60,17 @@ def test_opacity_grows_with_the_change() -> None:
 def test_no_threshold_shows_every_change() -> None:
     original, result = latents(0.01)
     assert SoftComposite(threshold=0.0).opacity(original, result, mask(0.5)).min() > 0.99
-    assert SoftComposite(threshold=0.0).opacity(original, original, mask(0.5)).max() == 0.0
+    assert SoftComposite(threshold=0.0).opacity(original, original, mask(0.5)).max() < 1e-6
+
+
+@pytest.mark.parametrize("contrast", [0.0, 2.0, 8.0])
+@pytest.mark.parametrize("threshold", [0.0, 8.0])
+@pytest.mark.parametrize("change", [0.0, 1e-6, 1e4])
+def test_no_setting_overflows(contrast: float, threshold: float, change: float) -> None:
+    composite = SoftComposite(1.0, threshold, contrast, scale=8.0)
+    for level in (0.0, 0.5, 1.0):
+        opacity = composite.opacity(*latents(change), mask(level))
+        assert 0.0 <= opacity.min() <= opacity.max() <= 1.0
 
 
 def test_one_changed_latent_pixel_fades_out_around_it() -> None:

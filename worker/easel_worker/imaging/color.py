@@ -22,6 +22,9 @@ _FROM_RELATIVE_XYZ = np.linalg.inv(_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 # CIE 15: L*a*b*. Below DELTA ** 3 the cube root gives way to its tangent.
 _DELTA = np.float32(6 / 29)
 
+# Levels of 8-bit LAB per unit of L*, a*, b*: L* is stretched to 0 … 255.
+_LEVELS_PER_UNIT = np.array([2.55, 1.0, 1.0], dtype=np.float32)
+
 # W3C Compositing and Blending Level 1, section 10: luminosity of an sRGB colour.
 _LUMINOSITY = np.array([0.3, 0.59, 0.11], dtype=np.float32)
 
@@ -84,16 +87,25 @@ def correct_colours(
 
     The LAB histograms are matched, channel by channel. `keep_luminosity` then takes light and dark from the
     result again, as A1111 does: only hue and saturation are corrected, so that edges stay as rendered.
-    Without it brightness follows the reference too. A match in floating point avoids the steps of 8-bit LAB.
+    Without it brightness follows the reference too.
+
+    Histograms are those of 8-bit LAB, so that an even area goes to one colour and not, by its last traces of
+    noise, to many. What is between two levels is kept: the correction is added to the unrounded colour.
     """
     result = result.convert("RGB")
     lab = rgb_to_lab(np.asarray(result))
-    target = rgb_to_lab(np.asarray(reference.convert("RGB")))
-    corrected = lab_to_rgb(match_histograms(lab.reshape(-1, 3), target.reshape(-1, 3)).reshape(lab.shape))
+    levels = _lab_levels(lab)
+    wanted = _lab_levels(rgb_to_lab(np.asarray(reference.convert("RGB"))))
+    matched = match_histograms(levels.reshape(-1, 3), wanted.reshape(-1, 3)).reshape(lab.shape)
+    corrected = lab_to_rgb(lab + (matched - levels) / _LEVELS_PER_UNIT)
     picture = Image.fromarray(corrected)
     if keep_luminosity:
         return to_picture(with_luminosity(to_unit(picture), to_unit(result)))
     return picture
+
+
+def _lab_levels(lab: Floats) -> Floats:
+    return cast("Floats", np.rint(lab * _LEVELS_PER_UNIT))
 
 
 def _linear_levels() -> Floats:

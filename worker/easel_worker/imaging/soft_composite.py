@@ -16,8 +16,11 @@ from easel_worker.imaging.resize import Size
 # and the composite's edges should be as soft as one of them is wide in the picture.
 _SMOOTHING = 1.0
 
-# Keeps the odds of a certain event finite; at this size they decide everything all the same.
+# Keep odds finite where they are certain: of a mask that leaves no choice, and of no change at all.
 _TINY = 1e-5
+_NO_CHANGE = 1e-12
+# Logarithms of odds beyond this are certain too, and float32 can still hold their exponential.
+_CERTAIN = 80.0
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class SoftComposite:
         repaint = np.where(mask > 0, mask.clip(0.0, 1.0) ** (self.scale / 2), 0.0)  # also for 0 ** 0
         keep = 0.5 * (1.0 - self.mask_influence) + self.mask_influence * (1.0 - repaint)
         half = self.threshold * keep / (1.0 - keep + _TINY)
-        odds = (change / np.maximum(half, _TINY)) ** self.contrast
-        share = odds / (1.0 + odds)
+        ratio = np.log(np.maximum(change, _NO_CHANGE)) - np.log(np.maximum(half, _TINY))
+        share = 1.0 / (1.0 + np.exp((-self.contrast * ratio).clip(-_CERTAIN, _CERTAIN)))
         return cast("Floats", (share**3 * (share * (share * 6.0 - 15.0) + 10.0)).astype(np.float32))
 
 
