@@ -17,6 +17,11 @@ from starlette.middleware import Middleware
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
 from easel_contract.requests import Txt2ImgRequest
+from easel_gateway.agent_scheduler.queue_routes import router as scheduler_queue_router
+from easel_gateway.agent_scheduler.task_routes import TaskChange
+from easel_gateway.agent_scheduler.task_routes import router as scheduler_task_router
+from easel_gateway.agent_scheduler.transfer import ImportRequest
+from easel_gateway.agent_scheduler.transfer import router as transfer_router
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
@@ -94,12 +99,24 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         png_info_router,
         catalogue_router,
         tasks_router,
+        scheduler_queue_router,
+        scheduler_task_router,
+        transfer_router,
         dead_router,
         ops_router,
         webui_router,
     ):
         app.include_router(router)
-    describe(app, Txt2ImgRequest, PngInfoRequest, RequeueMany, InterruptRequest, TaskProgressRequest)
+    describe(
+        app,
+        Txt2ImgRequest,
+        PngInfoRequest,
+        RequeueMany,
+        InterruptRequest,
+        TaskProgressRequest,
+        TaskChange,
+        ImportRequest,
+    )
     return app
 
 
@@ -128,9 +145,10 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
             Sweeper(queue, interval_s=settings.reap_interval_s, refresh_s=settings.watcher_ttl_s / REFRESHES),
             ClaimSweeper(claims, interval_s=settings.reap_interval_s, grace_s=settings.claim_grace_s),
         )
-        store = StoreProbe(configured_store(settings))
+        pictures = configured_store(settings)
+        store = StoreProbe(pictures)
         library = Library(settings.checkpoint_dir)
-        app.state.gateway = Gateway(settings, queue, hub, store, claims, metrics, library)
+        app.state.gateway = Gateway(settings, queue, hub, store, pictures, claims, metrics, library)
         await hub.start()
         for duty in duties:
             duty.start()
