@@ -18,6 +18,7 @@ from easel_worker.upscaling.architectures import _load
 from easel_worker.upscaling.errors import WeightsError
 
 from ..intake.pictures import gradient
+from ..upscaling.networks import save_rrdb
 
 CPU = torch.device("cpu")
 
@@ -138,6 +139,21 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     restorers.check("gfpgan", field="restore_faces")
 
 
+def test_a_picture_without_a_face_is_left_alone(tmp_path: Path) -> None:
+    save_detector(tmp_path / "Codeformer/detection_Resnet50_Final.safetensors", seen=False)
+    restorers = FaceRestorers(tmp_path, lambda: CPU, allow_pickle=False)
+    picture = gradient(64, 48)
+    assert restorers.restore("GFPGAN", picture) is picture
+
+
+def test_a_file_that_restores_nothing_is_named(tmp_path: Path) -> None:
+    save_detector(tmp_path / "GFPGAN/detection_Resnet50_Final.safetensors")
+    save_rrdb(tmp_path / "GFPGAN/4x_wrong.safetensors")
+    restorers = FaceRestorers(tmp_path, lambda: CPU, allow_pickle=False)
+    with pytest.raises(WeightsError, match=r"4x_wrong\.safetensors is a ESRGAN and restores no faces"):
+        restorers.restore("GFPGAN", gradient(64, 48))
+
+
 @pytest.mark.slow
 def test_gfpgan_restores_a_face(tmp_path: Path) -> None:
     """GFPGAN has one size only: 340 MB of random weights."""
@@ -156,4 +172,3 @@ def test_gfpgan_restores_a_face(tmp_path: Path) -> None:
     changed = np.asarray(restored).astype(int) != np.asarray(picture)
     assert changed[..., :3].any()
     assert not changed[..., 3].any()
-    assert restorers.restore("GFPGAN", picture) == restored

@@ -65,5 +65,6 @@ class Ranks:
 
 def _unit(features: Any) -> Tensor:
     """Feature vectors (n, d) of length 1. Newer transformers wrap them in an output object."""
-    vectors: Tensor = getattr(features, "pooler_output", features)
-    return vectors.float() / vectors.float().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    vectors = getattr(features, "pooler_output", features).float()
+    unit: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return unit
