@@ -11,7 +11,7 @@ from easel_contract.needs import checkpoint_need, needs_of
 from easel_contract.requests import GenerationRequest, parse_request
 from easel_gateway.eas.target import UID_HEADER
 from easel_gateway.gateway import gateway_of, user_of
-from easel_queue import Kin, Origin
+from easel_queue import Kin, Origin, Whose
 
 GENERATION = ("sdapi/v1/txt2img", "sdapi/v1/img2img", "")
 """Paths that are rendered with a checkpoint; the bare service address is txt2img's."""
@@ -29,15 +29,36 @@ def origin_of(request: Request, wanted: GenerationRequest | None = None) -> Orig
     """The user: the token's name, else the request's ``uid`` (in `alwayson_scripts`, or the SDKs' header)."""
     settings = gateway_of(request).settings
     uid = wanted.options.uid if wanted else None
-    user = user_of(request) or uid or request.headers.get(UID_HEADER, "")
-    if len(user) > MAX_USER_CHARS:
-        user = hashlib.sha256(user.encode()).hexdigest()
+    user = as_stored(user_of(request) or uid or request.headers.get(UID_HEADER, ""))
     return Origin(
         user,
         share=settings.user_shares.get(user, 1.0),
         max_waiting=settings.user_max_waiting,
         per_minute=settings.user_tasks_per_minute,
     )
+
+
+def as_stored(user: str) -> str:
+    """A user as the queue knows them: a long name is replaced by its digest."""
+    return user if len(user) <= MAX_USER_CHARS else hashlib.sha256(user.encode()).hexdigest()
+
+
+def own_tasks(request: Request) -> Whose:
+    """Whose tasks the caller may look into and interrupt: its own, unless the operator lets everybody do so.
+
+    A named token's are those of that name. Callers without a name are one user (the service's anonymous one),
+    whatever ``uid`` their requests give; one who sends the SDKs' header means the tasks of that uid only.
+    """
+    settings = gateway_of(request).settings
+    if settings.interrupt_anyone:
+        return Whose()
+    if name := user_of(request):
+        return Whose(frozenset({as_stored(name)}))
+    named = frozenset(as_stored(name) for name in settings.users())
+    uid = as_stored(request.headers.get(UID_HEADER, ""))
+    if uid and uid not in named:
+        return Whose(frozenset({uid}))
+    return Whose(named, others=True) if named else Whose()
 
 
 def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest | None = None) -> Kin:
@@ -47,12 +68,12 @@ def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest |
         if path.strip("/") not in GENERATION:
             return Kin()
         if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
-            return Kin(models=(checkpoint_need(None),))
+            return Kin(models=(checkpoint_need(gateway.options.current.get("sd_model_checkpoint")),))
         try:
             wanted = parse_request(path, data, gateway.settings.limits())
         except ContractError:
             return Kin()
         if wanted is None:
             return Kin()
-    needs = needs_of(wanted, gateway.library.canonical)
+    needs = needs_of(wanted, gateway.library.canonical, gateway.options.current)
     return Kin(needs.batch, needs.models)

@@ -17,7 +17,7 @@ from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.errors import ApiError
-from easel_gateway.gateway import Gateway, gateway_of, request_id_of
+from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
 from easel_gateway.outcomes import evicted
 from easel_gateway.sharing import kin_of, origin_of
 from easel_queue import (
@@ -39,7 +39,7 @@ from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
 
-ALIVE = {"waiting", "running", "progress"}
+ALIVE = {"waiting", "running", "progress", "preview"}
 
 LOOK_AGAIN_S = 5.0
 """A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
@@ -110,7 +110,8 @@ async def _store(
     gone = evicted() if settings.queue_source_auto_evict else None
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
-    return await gateway.claims.run(
+    names = names_of(wanted)
+    placed = await gateway.claims.run(
         data,
         lambda body: gateway.queue.tasks.put(
             body,
@@ -120,6 +121,7 @@ async def _store(
                 "path": path,
                 "user": origin.user,
                 "content_type": request.headers.get("content-type", ""),
+                **({"id_task": names[0]} if names else {}),
             },
             priority=priority,
             reply=reply,
@@ -134,6 +136,23 @@ async def _store(
             kin=kin,
         ),
     )
+    for name in names:
+        await _name_task(gateway, placed.request_id, name, user=user_of(request))
+    return placed
+
+
+def names_of(wanted: GenerationRequest | None) -> list[str]:
+    """The ids by which the sender knows the task; first the one that A1111's clients ask after."""
+    given = (wanted.force_task_id, wanted.options.id_task) if wanted else ()
+    return list(dict.fromkeys(name for name in given if name))
+
+
+async def _name_task(gateway: Gateway, request_id: str, name: str, *, user: str) -> None:
+    """Let the task be found by its sender's id. It is stored already, so without that it goes on as well."""
+    try:
+        await gateway.queue.run(gateway.queue.tasks.name(request_id, name, user=user))
+    except QueueUnavailableError as error:
+        _log.warning("task %s will not be found by its sender's id: %s", request_id, error)
 
 
 async def refuse_known_id(request: Request) -> None:

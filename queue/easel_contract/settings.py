@@ -65,6 +65,11 @@ class CommonSettings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="Models, embeddings, outputs and the private Redis live here."
     )
+    default_checkpoint: str = Field(
+        "",
+        description="Checkpoint while neither the request nor the options name one; empty is the model "
+        "directory's first by name.",
+    )
     max_delivery: int = Field(
         3, ge=1, le=100, description="How often a task may be started before it is given up as a dead letter."
     )

@@ -62,9 +62,6 @@ class WorkerSettings(CommonSettings):
         ge=0,
         description="Seconds the running task may take after SIGTERM before it is given back.",
     )
-    default_checkpoint: str = Field(
-        "", description="Checkpoint of requests that name none; empty is the model directory's first by name."
-    )
     allow_pickle: bool = Field(
         False,
         description="Load weights from pickles (.pth, .pt) too, with torch's restricted reader; otherwise "

@@ -150,6 +150,16 @@ def test_texts_stay_and_other_metadata_goes() -> None:
     assert picture.info == {"parameters": "a cat\nSteps: 20, Seed: 1"}
 
 
+@pytest.mark.parametrize("name", ["transparency", "icc_profile", "background", "duration", "gamma"])
+def test_a_text_does_not_pass_for_what_pillow_acts_on(name: str) -> None:
+    texts = PngInfo()
+    texts.add_text(name, "x")
+    picture = opened(file_of(Image.new("RGBA", (4, 4), (1, 2, 3, 4)), pnginfo=texts))
+    assert picture.info == {}
+    for kind in ("PNG", "WEBP", "JPEG"):
+        picture.convert("RGB").save(io.BytesIO(), kind)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP"])
 def test_files_that_are_cut_short(kind: str) -> None:
     data = file_of(gradient(), kind)

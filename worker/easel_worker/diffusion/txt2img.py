@@ -13,8 +13,8 @@ from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.denoiser import Denoiser
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.noise import NoiseSource
-from easel_worker.diffusion.samplers.registry import AUTOMATIC, find_sampler
-from easel_worker.diffusion.samplers.solver import OnStep, Solver, solve
+from easel_worker.diffusion.samplers.solver import OnStep
+from easel_worker.diffusion.sampling import AUTOMATIC, SamplerOptions, SamplingRun, plan_txt2img
 from easel_worker.diffusion.text import encode_pair
 
 # The VAE's factor between a picture's sides and its latent's.
@@ -73,17 +73,14 @@ def txt2img(checkpoint: Checkpoint, job: Txt2ImgJob, *, on_step: OnStep) -> NDAr
     drawn and `NanError` for an overflow; running out of memory comes out as torch raises it (see
     `memory.is_out_of_memory`).
     """
-    spec = find_sampler(job.sampler)
-    sigmas = tuple(float(sigma) for sigma in spec.levels(checkpoint.sigmas, job.steps, job.scheduler))
-    noise = NoiseSource(job.seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
+    options = SamplerOptions(eta=job.eta)
+    plan = plan_txt2img(job.sampler, job.scheduler, job.steps, model=checkpoint.sigmas, options=options)
     positive, negative = encode_pair(checkpoint, job.prompt, job.negative_prompt, job.clip_skip)
-    denoiser = Denoiser(checkpoint, positive, negative, cfg_scale=job.cfg_scale, images=len(job.seeds))
-    eta = spec.eta if job.eta is None else job.eta
-    solver = Solver(denoise=denoiser, sigmas=sigmas, noise=noise, eta=eta)
-
-    unit_variance = spec.own_levels is not None
-    start = (1.0 + sigmas[0] ** 2) ** 0.5 if unit_variance else sigmas[0]
-    latents = solve(spec.sampler, solver, noise() * start, on_step)
-    if unit_variance:
-        latents = latents * (1.0 + sigmas[-1] ** 2) ** -0.5
-    return decode(checkpoint, latents)
+    batches = [(seed,) for seed in job.seeds] if plan.one_image else [job.seeds]
+    pictures = []
+    for seeds in batches:
+        noise = NoiseSource(seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
+        denoiser = Denoiser(checkpoint, positive, negative, cfg_scale=job.cfg_scale, images=len(seeds))
+        run = SamplingRun(plan, denoiser, noise, denoise_pair=denoiser.pair)
+        pictures.append(decode(checkpoint, run.solve(run.start(), on_step)))
+    return np.concatenate(pictures)

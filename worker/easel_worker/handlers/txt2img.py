@@ -108,6 +108,13 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self._cache.shrink_to_newest()
         free_memory(self._device)
 
+    def unload(self) -> None:
+        self._cache.clear()
+        free_memory(self._device)
+
+    def reload(self) -> None:
+        self._cache.get(self._library.resolve(self._library.default(self.settings.default_checkpoint)))
+
     def at_hand(self) -> Sequence[str]:
         loaded = self._cache.names()[::-1]
         try:

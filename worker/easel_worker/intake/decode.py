@@ -14,6 +14,19 @@ from easel_contract.images import BAD_IMAGE, FORMATS, sniff
 MAX_SIDE = 32_768
 """Pixels. A stripe of more is nothing to draw on, and some decoders' own limit."""
 
+_PILLOWS_OWN = {
+    "background",
+    "dpi",
+    "duration",
+    "exif",
+    "gamma",
+    "icc_profile",
+    "loop",
+    "transparency",
+    "xmp",
+}
+"""Entries of ``.info`` that Pillow acts on when it converts or saves; a file's text must not pass for one."""
+
 
 def decode_image(data: bytes, *, field: str, max_pixels: int) -> Image.Image:
     """The first frame of a picture file, upright, as 8-bit RGB, or RGBA when it has transparency.
@@ -82,7 +95,7 @@ def _normal(opened: Image.Image) -> Image.Image:
 
 
 def _is_text(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, str) and name != "xmp"
+    return isinstance(name, str) and isinstance(value, str) and name not in _PILLOWS_OWN
 
 
 def _to_8_bits(picture: Image.Image) -> Image.Image:

@@ -6,6 +6,13 @@ local function holds(member, token)
   return redis.call('HGET', key('in', 'e:' .. member), 'token') == token
 end
 
+-- What a running task's clients wish: 1 if it is to be cancelled, 1 if it is to end early, batches to skip so far.
+local function wishes(member)
+  local name = key('in', 'e:' .. member)
+  local f = redis.call('HMGET', name, 'interrupt', 'skips')
+  return { redis.call('HEXISTS', name, 'cancel_tags'), tonumber(f[1] or 0), tonumber(f[2] or 0) }
+end
+
 -- What a worker needs to know of a task, for the reply of reserve and reap.
 local function describe(member, token, lease_until)
   local name = key('in', 'e:' .. member)
@@ -42,7 +49,7 @@ end
 local function requeue(member)
   local name = key('in', 'e:' .. member)
   local f = redis.call('HMGET', name, 'prio', 'user', 'rid')
-  redis.call('HDEL', name, 'token', 'worker', 'progress')
+  redis.call('HDEL', name, 'token', 'worker', 'progress', 'interrupt', 'skips')
   redis.call('HSET', name, 'state', 'waiting')
   redis.call('ZREM', key('in', 'leases'), member)
   redis.call('ZREM', key('in', 'started'), member)
