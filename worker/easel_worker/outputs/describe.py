@@ -23,9 +23,9 @@ def grid_infotext(record: GenerationRecord, first: ImageFacts, options: OutputOp
 
 
 def describe(
-    record: GenerationRecord, images: Sequence[ImageFacts], infotexts: Sequence[str], *, grid: bool
+    record: GenerationRecord, images: Sequence[ImageFacts], infotexts: Sequence[str], *, grids: int
 ) -> dict[str, object]:
-    """A1111's `info`. With `grid`, the first picture of the answer and the first infotext are the grid's."""
+    """A1111's `info`. The first `grids` pictures of the answer, and infotexts, are grids'."""
     return {
         "prompt": images[0].prompt,
         "all_prompts": [image.prompt for image in images],
@@ -52,7 +52,7 @@ def describe(
         "seed_resize_from_h": record.seed_resize_from_h,
         "denoising_strength": record.denoising_strength,
         "extra_generation_params": {key: _jsonable(value) for key, value in record.extra.items()},
-        "index_of_first_image": int(grid),
+        "index_of_first_image": grids,
         "infotexts": list(infotexts),
         "styles": list(record.styles),
         "job_timestamp": f"{record.when:%Y%m%d%H%M%S}",
