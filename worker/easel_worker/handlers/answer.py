@@ -12,11 +12,11 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from easel_contract.options import OPTIONS, effective
 from easel_contract.results import Outcome, a1111_result, eas_result
 from easel_store import Store, numbers_store
 from easel_worker.handlers.plan import Plan
 from easel_worker.outputs.numbering import Numbers
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.rendering import Rendering, make_products
 from easel_worker.outputs.saving import Saver, presign
@@ -41,7 +41,8 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
         ContractError: the request's options make no sense.
     """
     plan, request = rendered.plan, rendered.plan.request
-    options = OutputOptions.from_options(request.override_settings)
+    known = {key: value for key, value in request.override_settings.items() if key in OPTIONS}
+    options = effective({}, known)
     rendering = Rendering(_record(plan), tuple(rendered.images), _facts(plan))
     saving = plan.save_dir is not None or request.save_images
     products = make_products(rendering, options, saving=saving)
@@ -87,7 +88,7 @@ def _record(plan: Plan) -> GenerationRecord:
         model_hash=plan.model_hash,
         rng=plan.rng,
         when=datetime.now().astimezone(),
-        restore_faces=request.restore_faces,
+        restore_faces=bool(request.restore_faces),
         subseed_strength=request.subseed_strength,
         seed_resize_from_w=request.seed_resize_from_w,
         seed_resize_from_h=request.seed_resize_from_h,

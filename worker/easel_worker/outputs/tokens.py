@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.outputs.options import OutputOptions
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.sanitising import sanitise
 
@@ -37,7 +37,7 @@ class Subject:
     index: int
     """Place among them, from 0; 0 for a grid."""
     image: NDArray[np.uint8]
-    options: OutputOptions
+    options: RenderOptions
     basename: str = ""
     """The source file's name without its ending, for extras."""
 
