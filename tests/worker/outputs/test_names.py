@@ -7,7 +7,7 @@ import zoneinfo
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from easel_contract.options import RenderOptions
@@ -15,6 +15,7 @@ from easel_store import check_key
 from easel_worker.outputs.names import CloudNames, grid_name, sample_name
 from easel_worker.outputs.patterns import fill
 from easel_worker.outputs.sanitising import MAX_PATTERN_BYTES, safe_parts, sanitise
+from easel_worker.outputs.tokens import TOKENS
 
 from .jobs import WHEN, subject
 
@@ -112,13 +113,24 @@ def test_a_pattern_makes_folders_that_lead_nowhere_else() -> None:
     assert len(safe_parts("猫" * 300)[0].encode()) <= MAX_PATTERN_BYTES
 
 
+ARGUMENTS = st.lists(st.text(max_size=8).map("<{}>".format), max_size=3).map("".join)
+NAMED = st.builds("[{}{}]".format, st.sampled_from(sorted(TOKENS)), ARGUMENTS)
+
+
 @given(
     pattern=st.text(max_size=60)
-    | st.lists(st.sampled_from(["[prompt]", "[user]", "/", ".", "[datetime<%c>]"])).map("".join),
+    | st.lists(NAMED | st.sampled_from(["/", ".", "..", "[datetime<%c>]", "[datetime<%>]"])).map("".join),
     prompt=st.text(max_size=300),
 )
+@example(pattern="[datetime<\0%Y\ud800>]", prompt="")
 def test_any_pattern_and_prompt_make_a_key_that_the_store_takes(pattern: str, prompt: str) -> None:
-    options = RenderOptions(samples_filename_pattern=pattern, directories_filename_pattern=pattern)
+    options = RenderOptions.model_construct(
+        **{
+            **RenderOptions().model_dump(),
+            "samples_filename_pattern": pattern,
+            "directories_filename_pattern": pattern,
+        }
+    )
     name = sample_name(subject(prompt, user=prompt, options=options))
     key = f"outputs/{name.folder}/{name.stem(3)}-before-face-restoration.webp".replace("//", "/")
     assert check_key(key) == key
