@@ -49,7 +49,9 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
     saver = Saver(store, Numbers(store, numbers_store(settings)), settings.mount_paths)
 
     if plan.save_dir is not None:
-        saved = saver.save_cloud(products, plan.save_dir)
+        everything = saver.save_cloud(products, plan.save_dir)
+        saved = [place for place in everything if place.product.role != "extra"]
+        masks = [place for place in everything if place.product.role == "extra"]
         wants_urls = request.options.presigned_url
         return eas_result(
             id_task=request.options.id_task,
@@ -57,6 +59,7 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
             seeds=plan.seeds,
             total_time=round(time.monotonic() - rendered.began, 3),
             hostname=socket.gethostname(),
+            image_mask_url=[place.shown for place in masks],
             presigned=presign(store, saved, settings.s3_presign_s) if wants_urls else None,
         )
     if request.save_images:
