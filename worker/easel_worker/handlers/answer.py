@@ -19,7 +19,6 @@ from easel_contract.results import Outcome, a1111_result, eas_result
 from easel_store import Store
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.rendering import Rendering, make_products
 from easel_worker.outputs.saving import Saver, presign
@@ -44,7 +43,7 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         ContractError: the request's options make no sense.
     """
     plan, request, result = rendered.plan, rendered.plan.request, rendered.result
-    options = OutputOptions.from_options(plan.job.options.model_dump())
+    options = plan.job.options
     saving = plan.save_dir is not None or request.save_images
     rendering = Rendering(
         _record(plan),

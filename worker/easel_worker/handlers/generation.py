@@ -34,7 +34,6 @@ from easel_worker.intake import Intake
 from easel_worker.models.cache import CheckpointCache
 from easel_worker.models.starter import ensure_checkpoint
 from easel_worker.outputs.numbering import Numbers
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.saving import Saver
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
@@ -84,7 +83,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
             raise ValueError(f"{task.meta.get('path')!r} is not this handler's")
         plan = self._planner.plan(request, task.options)
         if request.save_images:
-            self._saver.check(OutputOptions.from_options(plan.job.options.model_dump()), plan.job.kind)
+            self._saver.check(plan.job.options, plan.job.kind)
         return plan
 
     def id_task(self, prepared: Plan) -> str | None:

@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 
 from easel_contract.infotext import build
-from easel_worker.outputs.options import OutputOptions
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 
 
-def infotext(record: GenerationRecord, image: ImageFacts, options: OutputOptions | None = None) -> str:
+def infotext(record: GenerationRecord, image: ImageFacts, options: RenderOptions | None = None) -> str:
     """Parameters of one picture, in A1111's order of keys (1.10)."""
-    parameters = _parameters(record, image, options or OutputOptions())
+    parameters = _parameters(record, image, options or RenderOptions())
     return build(image.prompt, image.negative_prompt, parameters)
 
 
-def grid_infotext(record: GenerationRecord, first: ImageFacts, options: OutputOptions | None = None) -> str:
+def grid_infotext(record: GenerationRecord, first: ImageFacts, options: RenderOptions | None = None) -> str:
     """Parameters of a grid: the main prompt and the first picture's seeds."""
-    parameters = _parameters(record, first, options or OutputOptions())
+    parameters = _parameters(record, first, options or RenderOptions())
     return build(record.prompt, record.negative_prompt, parameters)
 
 
@@ -62,7 +62,7 @@ def describe(
     }
 
 
-def _parameters(record: GenerationRecord, image: ImageFacts, options: OutputOptions) -> Mapping[str, object]:
+def _parameters(record: GenerationRecord, image: ImageFacts, options: RenderOptions) -> Mapping[str, object]:
     """Every key with its value or None, in the order of `easel_contract.infotext.KEYS`."""
     varied = record.subseed_strength != 0
     resized = record.seed_resize_from_w > 0 and record.seed_resize_from_h > 0

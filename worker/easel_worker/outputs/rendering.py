@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageColor
 
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.describe import describe, grid_infotext, infotext
 from easel_worker.outputs.encoding import Encoded, encode
-from easel_worker.outputs.grid import grid_shape, make_grid
-from easel_worker.outputs.options import OutputOptions
+from easel_worker.outputs.grid import grid_pixels, grid_shape, make_grid
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 
 Picture = NDArray[np.uint8]
@@ -66,7 +67,7 @@ class Products:
     """All of them: first the grid if there is one, the samples, the extras; then copies."""
 
     rendering: Rendering
-    options: OutputOptions
+    options: RenderOptions
     all: tuple[Product, ...]
 
     @property
@@ -90,12 +91,13 @@ class Products:
         return describe(self.rendering.record, self.rendering.facts, told, grids=self.grids_answered)
 
 
-def make_products(rendering: Rendering, options: OutputOptions, *, saving: bool) -> Products:
+def make_products(rendering: Rendering, options: RenderOptions, *, saving: bool) -> Products:
     """Encode everything.
 
     Args:
         saving: Pictures are going to be stored. Only then is there a grid: of two samples or more (of one too
-            where `grid_only_if_multiple` is off), if it is to be answered or stored.
+            where `grid_only_if_multiple` is off), if it is to be answered or stored, and no larger than
+            `img_max_size_mp`.
     """
     record, facts = rendering.record, rendering.facts
     products = []
@@ -103,9 +105,10 @@ def make_products(rendering: Rendering, options: OutputOptions, *, saving: bool)
         text = grid_infotext(record, facts[0], options)
         products.append(Product("grid", index, image, encode(image, text, options.grid_format, options)))
     enough = len(rendering.samples) > 1 or not options.grid_only_if_multiple
-    if saving and not rendering.grids and enough and (options.return_grid or options.grid_save):
-        shape = grid_shape(len(rendering.samples), options, record.batch_size)
-        grid = make_grid(rendering.samples, shape)
+    shape = grid_shape(len(rendering.samples), options, record.batch_size)
+    wanted = saving and not rendering.grids and enough and (options.return_grid or options.grid_save)
+    if wanted and grid_pixels(rendering.samples, shape) <= options.img_max_size_mp * 1e6:
+        grid = make_grid(rendering.samples, shape, ImageColor.getrgb(options.grid_background_color))
         text = grid_infotext(record, facts[0], options)
         products.append(Product("grid", 0, grid, encode(grid, text, options.grid_format, options)))
     texts = [infotext(record, one, options) for one in facts]
