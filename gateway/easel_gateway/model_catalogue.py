@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from easel_contract.model_files import WeightsFolder
+from easel_contract.model_files import SUFFIX, WeightsFolder
 from easel_contract.styles import FILE_NAME, StyleBook
 
 
@@ -25,6 +25,6 @@ def open_catalogue(data_dir: Path) -> ModelCatalogue:
     return ModelCatalogue(
         vaes=WeightsFolder(models / "VAE"),
         loras=WeightsFolder(models / "Lora"),
-        embeddings=WeightsFolder(data_dir / "embeddings"),
+        embeddings=WeightsFolder(data_dir / "embeddings", suffixes=(SUFFIX, ".pt", ".bin")),
         styles=StyleBook(data_dir / FILE_NAME),
     )

@@ -1,6 +1,6 @@
 """VAEs, LoRAs and embeddings in the data directory: their names, and what their headers tell.
 
-Only safetensors files count: nothing in them is ever run. A header is read without the weights behind it.
+Only safetensors files are read: nothing in them is ever run. A header is read without the weights behind it.
 """
 
 from __future__ import annotations
@@ -71,19 +71,22 @@ def _shape(entry: object) -> tuple[int, ...] | None:
 
 
 class WeightsFolder:
-    """The safetensors files below one folder, its own folders included. Any thread may ask.
+    """The files of weights below one folder, its own folders included. Any thread may ask.
+
+    `suffixes` are those that count; a file that is not safetensors has no header.
 
     Directories are read at every look, so that a file copied in a moment ago is found; a header is read again
     only when its file has changed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> None:
         self.folder = folder
+        self.suffixes = suffixes
         self._lock = threading.Lock()
         self._headers: dict[tuple[Path, int, int], Header | None] = {}
 
     def files(self) -> list[WeightsFile]:
-        """All files by name (their stem), sorted. Of two with one name the first path counts."""
+        """All files by name (their stem), sorted. Of two with one name the first that can be read counts."""
         found: dict[str, WeightsFile] = {}
         seen: dict[tuple[Path, int, int], Header | None] = {}
         for path in sorted(self._paths()):
@@ -96,18 +99,21 @@ class WeightsFolder:
                 known = key in self._headers
                 header = self._headers.get(key)
             seen[key] = header = header if known else _header(path)
-            found.setdefault(path.stem, WeightsFile(path.stem, path, header))
+            if path.stem not in found or found[path.stem].header is None:
+                found[path.stem] = WeightsFile(path.stem, path, header)
         with self._lock:
             self._headers = seen
         return sorted(found.values(), key=lambda file: file.name.casefold())
 
     def _paths(self) -> Iterator[Path]:
-        for path in self.folder.glob(f"**/*{SUFFIX}"):
-            if not path.name.startswith("."):
+        for path in self.folder.glob("**/*"):
+            if path.suffix.lower() in self.suffixes and not path.name.startswith("."):
                 yield path
 
 
 def _header(path: Path) -> Header | None:
+    if path.suffix.lower() != SUFFIX:
+        return None
     try:
         return read_header(path)
     except (OSError, ValueError):

@@ -121,6 +121,8 @@ async def test_embeddings_tell_their_vectors_and_skip_what_is_none(gateway: Runn
     write_weights(folder / "worse.safetensors", {"emb_params": [3, 768]})
     write_weights(folder / "sub" / "large.safetensors", {"clip_l": [2, 768], "clip_g": [2, 1280]})
     (folder / "broken.safetensors").write_bytes(b"\xff" * 100)
+    (folder / "old.pt").write_bytes(b"a pickle")
+    (folder / "worse.bin").write_bytes(b"the same once more")
     (folder / "lost.safetensors").symlink_to(folder / "nowhere")
     found = await listed(gateway, "embeddings")
     assert found["loaded"]["worse"] == {
@@ -131,7 +133,7 @@ async def test_embeddings_tell_their_vectors_and_skip_what_is_none(gateway: Runn
         "vectors": 3,
     }
     assert (found["loaded"]["large"]["shape"], found["loaded"]["large"]["vectors"]) == (2048, 2)
-    assert list(found["skipped"]) == ["broken"]
+    assert list(found["skipped"]) == ["broken", "old"]
 
 
 async def test_loras_tell_alias_and_metadata(gateway: RunningGateway) -> None:

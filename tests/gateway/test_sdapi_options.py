@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from easel_contract.options import OPTIONS, effective
 
 from .conftest import Consumer, RunningGateway, StartGateway
 from .test_catalogue import add
+from .test_sdapi_lists import write_weights
 
 PATH = "/sdapi/v1/options"
 
@@ -172,3 +174,24 @@ async def kin_of(gateway: RunningGateway, index: int) -> list[str]:
     """What the queue compares of one task: the batch that it could be in, then the models that it needs."""
     kin = await gateway.queue._redis.hget(gateway.queue.keys.of("in", f"e:{index}"), "kin")
     return str(kin.decode()).split("\n")
+
+
+async def test_files_that_options_name_must_be_there(gateway: RunningGateway) -> None:
+    for key, value in (("sd_vae", "ft-mse.safetensors"), ("upscaler_for_img2img", "R-ESRGAN 4x+")):
+        response = await gateway.client.post(PATH, json={key: value})
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", key]
+    write_weights(gateway.settings.data_dir / "models/VAE/ft-mse.safetensors", {"w": [1]})
+    await set_options(gateway, sd_vae="ft-mse.safetensors", upscaler_for_img2img="lanczos")
+    now = await options_of(gateway)
+    assert (now["sd_vae"], now["upscaler_for_img2img"]) == ("ft-mse.safetensors", "Lanczos")
+    await set_options(gateway, sd_vae="none", upscaler_for_img2img=None)
+    assert (await options_of(gateway))["sd_vae"] == "None"
+
+
+async def test_a_checkpoint_that_was_removed_is_no_error_of_the_list(gateway: RunningGateway) -> None:
+    folder = add(gateway, "Dreamy", b"weights")
+    await set_options(gateway, sd_model_checkpoint="Dreamy")
+    shutil.rmtree(folder)
+    now = await options_of(gateway)
+    assert (now["sd_model_checkpoint"], now["sd_checkpoint_hash"]) == ("Dreamy", "")

@@ -58,8 +58,8 @@ class ObedientHandler(Handler[bytes, bytes]):
         self.noted.append("unload")
         raise RuntimeError("a bolt came loose")
 
-    def reload(self) -> None:
-        self.noted.append("reload")
+    def reload(self, checkpoint: str) -> None:
+        self.noted.append(f"reload {checkpoint}")
         self.reloaded.set()
 
 

@@ -13,7 +13,8 @@ from easel_worker.steady import SteadyQueue
 log = logging.getLogger(__name__)
 
 ORDERS = ("unload", "reload")
-"""Messages for the whole worker: drop the models in memory, or load the default one."""
+"""Messages for the whole worker: drop the models in memory, or load a checkpoint (its name behind a space,
+none for the default one)."""
 
 WAIT_S = 0.5
 """How long one blocking read of the inbox lasts, and so the longest that stopping this thread takes."""
@@ -54,7 +55,7 @@ class Inbox(Duty):
                 self._read(message)
 
     def _read(self, message: str) -> None:
-        if message in ORDERS:
+        if message.partition(" ")[0] in ORDERS:
             self._on_order(message)
             return
         verb, *arguments = message.split(" ")

@@ -78,9 +78,13 @@ class TorchThread(Duty):
 
     def _obey(self, order: str) -> None:
         """Have every handler unload or reload. One that cannot says so, and the worker goes on."""
+        verb, _, checkpoint = order.partition(" ")
         for handler in self._registry:
             try:
-                handler.reload() if order == "reload" else handler.unload()
+                if verb == "reload":
+                    handler.reload(checkpoint)
+                else:
+                    handler.unload()
             except Exception as error:  # noqa: BLE001 - a task that needs the model will tell its client
                 log.warning("%s: %s: %s: %s", order, type(handler).__name__, type(error).__name__, error)
         log.info("%s: done", order)

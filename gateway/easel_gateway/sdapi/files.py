@@ -83,7 +83,7 @@ class EmbeddingItem(_Item):
 
 
 class Embeddings(_Item):
-    """Embeddings by name. Those in `skipped` are files that hold none."""
+    """Embeddings by name. Those in `skipped` hold none, or are pickles."""
 
     loaded: dict[str, EmbeddingItem]
     skipped: dict[str, EmbeddingItem]

@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from easel_contract.checkpoints import Library, ModelFile
+from easel_contract.checkpoints import MAX_NAMED, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import COMPUTED, OPTIONS, check_options, defaults
 from easel_contract.requests import read_object
+from easel_contract.upscalers import find_upscaler
 from easel_gateway.edge.body import read_body
 from easel_gateway.edge.schema import answers
 from easel_gateway.errors import RETRY_AFTER_S, ApiError
@@ -25,6 +26,9 @@ MAX_TRIES = 20
 """Others' changes that one change may meet."""
 
 CHECKPOINT = "sd_model_checkpoint"
+
+NO_FILE = ("Automatic", "None")
+"""Values of `sd_vae` that name no file."""
 
 router = APIRouter(tags=["A1111"])
 _OBJECT = {"type": "object", "description": "Option by option; docs/options.md lists them."}
@@ -56,7 +60,7 @@ async def set_options(request: Request) -> None:
         # What repeats an answer changes nothing: clients read all options, change one and send all.
         news = {key: value for key, value in given.items() if key not in shown or value != shown[key]}
         changes = check_options(news, field="").values
-        await asyncio.to_thread(_check_names, gateway.library, changes)
+        await asyncio.to_thread(_check_names, gateway, changes)
         merged = {**old.values, **changes}
         values = {key: value for key, value in merged.items() if value != OPTIONS[key].default}
         if values == old.values or await gateway.queue.run(gateway.queue.options.replace(old, values)):
@@ -83,7 +87,19 @@ def _checkpoint(gateway: Gateway, name: str | None) -> ModelFile | None:
         return None  # it was removed, or there is none at all: tasks say so
 
 
-def _check_names(library: Library, changes: dict[str, Any]) -> None:
-    """Put a checkpoint's own name in the place of the client's spelling. Reads files."""
+def _check_names(gateway: Gateway, changes: dict[str, Any]) -> None:
+    """Refuse names of files that are not there, and put a checkpoint's own name in the place of the client's
+    spelling. Reads files."""
     if changes.get(CHECKPOINT):
-        changes[CHECKPOINT] = library.resolve(changes[CHECKPOINT]).name
+        changes[CHECKPOINT] = gateway.library.resolve(changes[CHECKPOINT]).name
+    vae = changes.get("sd_vae")
+    if vae is not None and vae not in NO_FILE:
+        known = [file.path.name for file in gateway.files.vaes.files()]
+        if vae not in known:
+            listed = ", ".join([*NO_FILE, *known[:MAX_NAMED]])
+            raise ContractError(f"no VAE {vae[:200]!r} in models/VAE; use one of {listed}", field="sd_vae")
+    upscaler = changes.get("upscaler_for_img2img")
+    if upscaler is not None:
+        models = gateway.settings.data_dir / "models"
+        found = find_upscaler(models, upscaler, field="upscaler_for_img2img")
+        changes["upscaler_for_img2img"] = found.name

@@ -34,7 +34,8 @@ async def flags(request: Request) -> dict[str, Any]:
 async def memory(request: Request) -> dict[str, Any]:
     """Bytes of memory of all workers together, in A1111's shape, and each worker's own in `workers`."""
     queue = gateway_of(request).queue
-    return total_memory(await queue.run(queue.tasks.workers()))
+    alive = await queue.run(queue.tasks.workers())
+    return total_memory(alive)
 
 
 @router.post("/sdapi/v1/unload-checkpoint")
@@ -46,8 +47,11 @@ async def unload_checkpoint(request: Request) -> dict[str, Any]:
 
 @router.post("/sdapi/v1/reload-checkpoint")
 async def reload_checkpoint(request: Request) -> dict[str, Any]:
-    """Every worker loads the default checkpoint, after the task that it renders."""
-    return await _tell(request, RELOAD)
+    """Every worker loads the checkpoint that the options name, else the default one, after the task that it
+    renders."""
+    queue = gateway_of(request).queue
+    stored = await queue.run(queue.options.read())
+    return await _tell(request, f"{RELOAD} {stored.values.get('sd_model_checkpoint') or ''}".strip())
 
 
 async def _tell(request: Request, message: str) -> dict[str, Any]:

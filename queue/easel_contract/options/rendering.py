@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from easel_contract.options.base import OptionGroup
 
@@ -31,6 +31,11 @@ class ModelOptions(OptionGroup):
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
     )
+
+    @field_validator("sd_vae")
+    @classmethod
+    def _words_in_any_case(cls, value: str) -> str:
+        return {"automatic": "Automatic", "none": "None", "": "Automatic"}.get(value.casefold(), value)
 
 
 class TextOptions(OptionGroup):

@@ -50,7 +50,7 @@ local too_much = beyond(user, tonumber(ARGV[22]), tonumber(ARGV[23]))
 if too_much then
   return too_much
 end
-local full = not fits(length_of('in'), bytes_of('in'), size, max_length, max_bytes)
+local full = not fits_into('in', size, max_length, max_bytes)
 local evicted = full and ARGV[15] == '1' and victims(priority, size, max_length, max_bytes)
 if full and not evicted then
   return QUEUE_FULL

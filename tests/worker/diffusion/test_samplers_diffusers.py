@@ -28,14 +28,17 @@ from numpy.typing import NDArray
 
 import easel_shapes
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.decode import decode
-from easel_worker.diffusion.denoiser import Denoiser
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
+from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.samplers.registry import SAMPLERS
 from easel_worker.diffusion.samplers.solver import Denoise, Solver, solve
 from easel_worker.diffusion.sampling import SamplingRun, plan_txt2img
 from easel_worker.diffusion.schedules import schedule
+from easel_worker.diffusion.text import TextModel
 
 # diffusers converts a tensor in a way that numpy 2 calls deprecated; not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -61,12 +64,12 @@ def shapes() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def denoise(shapes: Checkpoint) -> Denoiser:
-    from easel_worker.diffusion.text import encode_pair
-
+def denoise(shapes: Checkpoint) -> Guidance:
     with torch.inference_mode():
-        positive, negative = encode_pair(shapes, "a red circle on a blue background", "")
-    return Denoiser(shapes, positive, negative, cfg_scale=5.0, images=1)
+        conditioning = make_conditioning(
+            TextModel(shapes), ["a red circle on a blue background"], [""], PromptSteps(1000)
+        )
+    return Guidance(shapes, conditioning, GuidanceOptions(cfg_scale=5.0))
 
 
 def source() -> NoiseSource:
@@ -141,7 +144,7 @@ def test_the_picture_is_that_of_the_diffusers_scheduler(
     kind: Any,
     options: dict[str, Any],
     unit_variance: bool,
-    denoise: Denoiser,
+    denoise: Guidance,
     shapes: Checkpoint,
 ) -> None:
     scheduler = kind(**BETAS, **options)
@@ -160,7 +163,7 @@ def test_the_picture_is_that_of_the_diffusers_scheduler(
     assert_same_picture(got, expected, shapes)
 
 
-def test_dpm2_is_kdpm2(denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_dpm2_is_kdpm2(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler = KDPM2DiscreteScheduler(**BETAS, use_karras_sigmas=True)
     scheduler.set_timesteps(STEPS)
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, STEPS)]
@@ -172,7 +175,7 @@ def test_dpm2_is_kdpm2(denoise: Denoiser, shapes: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("name", ["DDIM", "PLMS"])
-def test_samplers_on_own_timesteps(name: str, denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_samplers_on_own_timesteps(name: str, denoise: Guidance, shapes: Checkpoint) -> None:
     spacing: dict[str, Any] = {"steps_offset": 1, "timestep_spacing": "leading", "set_alpha_to_one": False}
     scheduler: Any
     if name == "DDIM":
@@ -194,7 +197,7 @@ def test_samplers_on_own_timesteps(name: str, denoise: Denoiser, shapes: Checkpo
     assert_same_picture(got, expected, shapes)
 
 
-def test_lcm(denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_lcm(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler = LCMScheduler(**BETAS, clip_sample=False)
     scheduler.set_timesteps(8)
     levels = [float(sigma) for sigma in shapes.sigmas.at(scheduler.timesteps.numpy().astype(float))]
@@ -208,7 +211,7 @@ def test_lcm(denoise: Denoiser, shapes: Checkpoint) -> None:
     assert_same_picture(got, expected, shapes)
 
 
-def test_samplers_without_noise_converge_to_the_same_picture(denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_samplers_without_noise_converge_to_the_same_picture(denoise: Guidance, shapes: Checkpoint) -> None:
     """50 steps of the same ordinary equation: whoever solves it in second order or better ends together."""
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, 50)][:-1]
     names = ("Heun", "DPM2", "DPM++ 2M", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE", "UniPC")

@@ -24,8 +24,8 @@ def length(tensor: torch.Tensor) -> torch.Tensor:
 def test_black_keeps_and_white_repaints_at_every_noise_level(sigma: float, scale: float) -> None:
     init, denoised = latents(0), latents(1)
     soft = SoftInpaint(scale=scale)
-    assert torch.equal(soft.blend(denoised, init, torch.zeros(5, 7), sigma, 0), init)
-    assert torch.equal(soft.blend(denoised, init, torch.ones(5, 7), sigma, 0), denoised)
+    assert torch.equal(soft.blend(denoised, init, torch.zeros(5, 7), sigma), init)
+    assert torch.equal(soft.blend(denoised, init, torch.ones(5, 7), sigma), denoised)
 
 
 def test_grey_lets_go_of_the_picture_as_the_noise_falls() -> None:
@@ -44,7 +44,7 @@ def test_power_and_scale_shape_the_schedule() -> None:
 
 def test_parallel_vectors_of_one_length_mix_linearly() -> None:
     init = latents(0)
-    blended = SoftInpaint().blend(init, init, torch.full((5, 7), 0.4), 1.0, 0)
+    blended = SoftInpaint().blend(init, init, torch.full((5, 7), 0.4), 1.0)
     assert blended == pytest.approx(init, rel=1e-3)
 
 
@@ -52,7 +52,7 @@ def test_parallel_vectors_of_one_length_mix_linearly() -> None:
 def test_lengths_are_the_power_mean(detail: float) -> None:
     init, denoised, mask = latents(0), latents(1) * 3, torch.full((5, 7), 0.5)
     soft = SoftInpaint(power=0.0, scale=1.0, detail=detail)
-    blended = soft.blend(denoised, init, mask, 1.0, 0)
+    blended = soft.blend(denoised, init, mask, 1.0)
     mean = (0.5 * length(init) ** detail + 0.5 * length(denoised) ** detail) ** (1 / detail)
     torch.testing.assert_close(length(blended), mean, rtol=2e-3, atol=0)
     straight = torch.lerp(init, denoised, 0.5)
@@ -63,7 +63,7 @@ def test_lengths_are_the_power_mean(detail: float) -> None:
 def test_more_detail_goes_towards_the_longer_vector() -> None:
     init, denoised, mask = latents(0), latents(1) * 3, torch.full((5, 7), 0.5)
     lengths = [
-        float(length(SoftInpaint(detail=detail).blend(denoised, init, mask, 1.0, 0)).mean())
+        float(length(SoftInpaint(detail=detail).blend(denoised, init, mask, 1.0)).mean())
         for detail in (1.0, 2.0, 4.0, 8.0)
     ]
     assert lengths == sorted(lengths)
@@ -74,7 +74,7 @@ def test_no_value_overflows() -> None:
     zero = torch.zeros(SHAPE)
     soft = SoftInpaint(detail=32.0)
     for init, denoised in ((zero, zero), (zero, latents(0)), (latents(0) * 1e6, latents(1) * 1e-6)):
-        assert torch.isfinite(soft.blend(denoised, init, torch.full((5, 7), 0.5), 14.6, 0)).all()
+        assert torch.isfinite(soft.blend(denoised, init, torch.full((5, 7), 0.5), 14.6)).all()
 
 
 @pytest.mark.parametrize(

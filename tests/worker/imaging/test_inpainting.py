@@ -261,12 +261,13 @@ def test_another_overlay_shows_inside_the_region_only() -> None:
     inpainting = prepare(picture, boxed((100, 60), 10, 20, 26, 36), (32, 32), MaskFields(0, 0, padding=4))
     assert inpainting is not None
     magenta = Image.new("RGB", (32, 32), (255, 0, 255))
-    shown = inpainting.showing(Image.new("L", (32, 32), 255)).finish(magenta)
+    shown = inpainting.finish(magenta, inpainting.place_mask(Image.new("L", (32, 32), 255)))
     assert inpainting.region == Region(6, 16, 30, 40)
     expected = picture.copy()
     expected.paste((255, 0, 255), inpainting.region)
     assert shown.tobytes() == expected.tobytes()
-    assert inpainting.showing(Image.new("L", (32, 32))).finish(magenta).tobytes() == picture.tobytes()
+    hidden = inpainting.finish(magenta, inpainting.place_mask(Image.new("L", (32, 32))))
+    assert hidden.tobytes() == picture.tobytes()
 
 
 def test_a_region_larger_than_the_job_goes_back_through_the_upscaler() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from easel_worker.imaging import masks
+from easel_worker.imaging.gaussian import blur_kernel, blur_rows
 from easel_worker.imaging.resize import Size
 
 
@@ -81,7 +82,7 @@ def test_blank_masks() -> None:
 
 @pytest.mark.parametrize(("sigma", "length"), [(0.1, 1), (1, 7), (4, 21), (8, 41), (64, 321)])
 def test_kernel_lengths(sigma: float, length: int) -> None:
-    kernel = masks.blur_kernel(sigma)
+    kernel = blur_kernel(sigma)
     assert len(kernel) == length == 2 * int(2.5 * sigma + 0.5) + 1
     assert kernel.sum() == pytest.approx(1.0)
 
@@ -101,7 +102,7 @@ def test_blurring_a_dot_draws_the_kernel() -> None:
 def test_beyond_the_border_a_mask_is_mirrored() -> None:
     """50, 100, 200 goes on as … 200, 100 | 50, 100, 200 | 100, 50 …: the border pixel is not repeated."""
     around = [100, 200, 100, 50, 100, 200, 100, 50, 100]
-    kernel = masks.blur_kernel(1)  # seven weights
+    kernel = blur_kernel(1)  # seven weights
     expected = [round(float(np.dot(kernel, around[i : i + 7]))) for i in (0, 1, 2)]
     assert listed(masks.blur(grey([[50, 100, 200]]), 1, 0)) == [expected]
 
@@ -115,6 +116,17 @@ def test_beyond_the_border_a_mask_is_mirrored() -> None:
 def test_blurring_changes_no_even_mask(size: Size, level: int, sigma: float) -> None:
     mask = Image.new("L", size, level)
     assert masks.blur(mask, sigma, sigma).tobytes() == mask.tobytes()
+
+
+@pytest.mark.parametrize("length", [255, 256, 257, 600])
+@pytest.mark.parametrize("sigma", [0.7, 5.0, 120.0])
+def test_long_sides_are_blurred_as_short_ones_are(length: int, sigma: float) -> None:
+    """Against a convolution of the mirrored values, over the borders of the blocks it is done in."""
+    values = np.random.default_rng(length).random((length, 2), dtype=np.float32)
+    kernel = blur_kernel(sigma)
+    around = np.pad(values, ((len(kernel) // 2, len(kernel) // 2), (0, 0)), mode="reflect")
+    expected = np.stack([np.convolve(column, kernel, mode="valid") for column in around.T], axis=1)
+    assert blur_rows(values, sigma) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_latent_mask_is_an_eighth() -> None:

@@ -46,7 +46,7 @@ class SoftInpaint:
         return torch.where(mask > 0, share, 0.0)  # also for 0 ** 0
 
     def blend(
-        self, denoised: torch.Tensor, init: torch.Tensor, mask: torch.Tensor, sigma: float, step: int
+        self, denoised: torch.Tensor, init: torch.Tensor, mask: torch.Tensor, sigma: float
     ) -> torch.Tensor:
         """What the sampler gets instead of `denoised`.
 
@@ -57,8 +57,8 @@ class SoftInpaint:
             ((1 - s) * |init| ** detail + s * |denoised| ** detail) ** (1 / detail)
 
         the power mean of the two lengths: two vectors that point apart would else cancel out, and mixed
-        regions look washed out. At mask 0 the result is `init`, at mask 1 `denoised`. `step` is not used: the
-        schedule follows sigma, so it is the same for every number of steps.
+        regions look washed out. At mask 0 the result is `init`, at mask 1 `denoised`. The schedule follows
+        sigma alone, so it is the same for every number of steps.
         """
         share = self.strength(mask, sigma)
         mixed = torch.lerp(init, denoised, share)

@@ -117,8 +117,8 @@ class Handler(ABC, Generic[P, O]):
         """Drop everything that is loaded. Called on the torch thread between two tasks; the next task loads
         what it needs."""
 
-    def reload(self) -> None:
-        """Load what a task that names nothing needs. Called on the torch thread between two tasks."""
+    def reload(self, checkpoint: str) -> None:
+        """Load a checkpoint, the default one if "". Called on the torch thread between two tasks."""
 
     def at_hand(self) -> Sequence[str]:
         """The needs (see `easel_contract.needs`) met by what is loaded, best first. Any thread may ask."""

@@ -106,6 +106,9 @@ class ExtrasHandler(Handler[Extras, Processed]):
     def free_memory(self) -> None:
         self._networks.free_memory()
 
+    def unload(self) -> None:
+        self._networks.free_memory()
+
     def _check_names(self, request: ExtrasRequest) -> None:
         """Refuse in the prefetch stage what no file is there for."""
         models = self.settings.data_dir / "models"

@@ -112,8 +112,9 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self._cache.clear()
         free_memory(self._device)
 
-    def reload(self) -> None:
-        self._cache.get(self._library.resolve(self._library.default(self.settings.default_checkpoint)))
+    def reload(self, checkpoint: str) -> None:
+        name = checkpoint or self._library.default(self.settings.default_checkpoint)
+        self._cache.get(self._library.resolve(name))
 
     def at_hand(self) -> Sequence[str]:
         loaded = self._cache.names()[::-1]

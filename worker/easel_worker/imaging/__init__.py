@@ -9,6 +9,7 @@
     color.py           colour correction (LAB histograms)
     soft_composite.py  the last step of soft inpainting
     outpainting.py, spectral.py, tiles.py   the scripts' pictures
+    levels.py, gaussian.py   what the others compute with
     captions.py        labels around a grid
     hires_size.py      sizes of the hires fix
 

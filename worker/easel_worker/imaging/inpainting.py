@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from PIL import Image
@@ -78,18 +78,21 @@ class Inpainting:
             return result
         return paste_region(self.original, result, self.region, self.upscaler)
 
-    def finish(self, result: Image.Image) -> Image.Image:
-        """The final picture: `result` where the mask says so, the original elsewhere, bit for bit."""
-        return composite(self.original, self.place(result), self.overlay_mask)
+    def place_mask(self, mask: Image.Image) -> Image.Image:
+        """`mask`, "L", of the job's size, in the final picture's frame; 0 around a region.
 
-    def showing(self, mask: Image.Image) -> Inpainting:
-        """The same with another overlay: `mask`, "L", of the job's size; outside a region nothing shows.
-
-        For soft inpainting, whose overlay is known only after sampling.
+        For an overlay that is known only after sampling: soft inpainting's.
         """
-        if self.region is not None:
-            mask = paste_region(Image.new("L", self.original.size), mask, self.region)
-        return replace(self, overlay_mask=mask)
+        if self.region is None:
+            return mask
+        return paste_region(Image.new("L", self.original.size), mask, self.region)
+
+    def finish(self, result: Image.Image, overlay_mask: Image.Image | None = None) -> Image.Image:
+        """The final picture: `result` where the mask says so, the original elsewhere, bit for bit.
+
+        The mask is the job's own, unless another of the final picture's size is given.
+        """
+        return composite(self.original, self.place(result), overlay_mask or self.overlay_mask)
 
 
 def prepare(

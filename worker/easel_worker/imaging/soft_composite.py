@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
+from easel_worker.imaging.gaussian import blur_columns, blur_rows
 from easel_worker.imaging.levels import Floats, to_picture
-from easel_worker.imaging.masks import blur_matrix
 from easel_worker.imaging.resize import Size
 
 # Sigma of the smoothing of the change, in latent pixels: one latent pixel alone is no change worth showing,
@@ -52,7 +52,8 @@ class SoftComposite:
         `half`, near 1 far above it. With influence 1 a pixel that the mask keeps is never replaced, and one
         that it fully repaints always is. smootherstep: Perlin 2002, "Improving noise".
         """
-        change = _smooth(cast("Floats", np.linalg.norm(result - original, axis=0)))
+        distance = cast("Floats", np.linalg.norm(result - original, axis=0))
+        change = blur_rows(blur_columns(distance, _SMOOTHING), _SMOOTHING)
         repaint = np.where(mask > 0, mask.clip(0.0, 1.0) ** (self.scale / 2), 0.0)  # also for 0 ** 0
         keep = 0.5 * (1.0 - self.mask_influence) + self.mask_influence * (1.0 - repaint)
         half = self.threshold * keep / (1.0 - keep + _TINY)
@@ -64,8 +65,3 @@ class SoftComposite:
 def opacity_mask(opacity: Floats, size: Size) -> Image.Image:
     """An opacity (h, w) as the composite's mask, "L", enlarged to `size` by Pillow's bicubic filter."""
     return to_picture(opacity).resize(size, Image.Resampling.BICUBIC)
-
-
-def _smooth(change: Floats) -> Floats:
-    height, width = change.shape
-    return cast("Floats", blur_matrix(height, _SMOOTHING) @ change @ blur_matrix(width, _SMOOTHING).T)

@@ -65,14 +65,12 @@ end
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
 local function conclude(member, state, token, data, tags, claim)
   claim = claim or ''
-  local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'idem')
-  local rid = f[1]
-  remove_entry('in', member)
+  local _, rid, to, idem = remove_entry('in', member)
   local sink = 0
-  if f[2] == 'direct' then
+  if to == 'direct' then
     local reply = root .. ':reply:' .. rid
     redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now), 'claim', claim)
-    if f[3] then
+    if idem then
       redis.call('HSET', reply, 'keep', 1) -- its caller may ask again under its idempotency key
     end
     redis.call('PEXPIRE', reply, REPLY_KEPT)
