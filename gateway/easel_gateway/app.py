@@ -18,6 +18,11 @@ from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
 from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
+from easel_gateway.agent_scheduler.queue_routes import router as scheduler_queue_router
+from easel_gateway.agent_scheduler.task_routes import TaskChange
+from easel_gateway.agent_scheduler.task_routes import router as scheduler_task_router
+from easel_gateway.agent_scheduler.transfer import ImportRequest
+from easel_gateway.agent_scheduler.transfer import router as transfer_router
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
@@ -119,6 +124,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         names_router,
         service_router,
         tasks_router,
+        scheduler_queue_router,
+        scheduler_task_router,
+        transfer_router,
         dead_router,
         ops_router,
         webui_router,
@@ -135,6 +143,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         RequeueMany,
         InterruptRequest,
         TaskProgressRequest,
+        TaskChange,
+        ImportRequest,
     )
     return app
 
@@ -173,10 +183,13 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
             Sweeper(queue, interval_s=settings.reap_interval_s, refresh_s=settings.watcher_ttl_s / REFRESHES),
             ClaimSweeper(claims, interval_s=settings.reap_interval_s, grace_s=settings.claim_grace_s),
         )
-        store = StoreProbe(configured_store(settings))
+        pictures = configured_store(settings)
+        store = StoreProbe(pictures)
         library = Library(settings.checkpoint_dir)
         files = open_catalogue(settings.data_dir)
-        app.state.gateway = Gateway(settings, queue, hub, store, claims, metrics, library, options, files)
+        app.state.gateway = Gateway(
+            settings, queue, hub, store, pictures, claims, metrics, library, options, files
+        )
         await hub.start()
         for duty in duties:
             duty.start()

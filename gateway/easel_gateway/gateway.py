@@ -15,6 +15,7 @@ from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.settings import GatewaySettings
 from easel_queue import AsyncQueue, EventHub
+from easel_store import Store
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Gateway:
     queue: AsyncQueue
     hub: EventHub
     store: StoreProbe
+    pictures: Store
     claims: AsyncClaims
     metrics: Metrics
     library: Library

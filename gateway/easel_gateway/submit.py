@@ -94,6 +94,23 @@ async def put_task(
     return placed
 
 
+async def keep_task(
+    request: Request, data: bytes, *, path: str, wanted: GenerationRequest | None, request_id: str
+) -> Placed:
+    """Store a task whose result is kept for a week, for a caller that comes back. Raises as `put_task`."""
+    return await _store(
+        request,
+        data,
+        wanted,
+        path=path,
+        tags={},
+        priority=0,
+        reply=Reply.KEPT,
+        once=None,
+        request_id=request_id,
+    )
+
+
 async def _store(
     request: Request,
     data: bytes,
@@ -104,6 +121,7 @@ async def _store(
     priority: int,
     reply: Reply,
     once: Once | None,
+    request_id: str = "",
 ) -> Placed:
     gateway = gateway_of(request)
     settings = gateway.settings
@@ -115,7 +133,7 @@ async def _store(
         data,
         lambda body: gateway.queue.tasks.put(
             body,
-            request_id=request_id_of(request),
+            request_id=request_id or request_id_of(request),
             tags=dict(tags),
             meta={
                 "path": path,

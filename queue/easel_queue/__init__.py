@@ -50,6 +50,9 @@ from easel_queue.model import (
     Placed,
     Preview,
     Reaped,
+    Record,
+    RecordPage,
+    RecordStatus,
     Rejected,
     Renewal,
     Reply,
@@ -67,6 +70,7 @@ from easel_queue.model import (
     Worker,
 )
 from easel_queue.options_calls import OptionsCalls, StoredOptions
+from easel_queue.record_calls import RecordCalls
 from easel_queue.run_calls import MAX_PREVIEW_BYTES
 from easel_queue.sending import Answer
 from easel_queue.stream_calls import GET_BYTES, TRUNCATE_BATCH, StreamCalls
@@ -121,6 +125,10 @@ __all__ = [
     "QueueFullError",
     "QueueUnavailableError",
     "Reaped",
+    "Record",
+    "RecordCalls",
+    "RecordPage",
+    "RecordStatus",
     "Rejected",
     "Renewal",
     "Reply",

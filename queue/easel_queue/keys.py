@@ -48,13 +48,18 @@ Input queue only::
     …:in:leases             zset    index -> ms at which the lease ends; reserved and running tasks
     …:in:started            zset    index -> ms at which the running delivery started
     …:in:token              string  last lease token given out
+    …:in:paused             string  there while workers are to take no tasks
     …:in:bell               list    one element wakes one idle worker (BLPOP)
 
 Per service::
 
     …:idem:<q>:<user>:<key> hash    what was put under an idempotency key: index, rid, reply, print (digest of
                                     the request); expires an hour after the item is gone
-    …:reply:<rid>           hash    result of a task whose caller waits (data or claim, tags); expires
+    …:reply:<rid>           hash    result of a task whose caller waits or comes back later (data or claim,
+                                    tags, at, keep, state, interrupted); expires
+    …:record:<rid>          hash    what was asked of a task whose result is kept (user, name, kind, params,
+                                    at, bookmarked, cut); expires a week after its end
+    …:records               zset    request id -> ms at which its record was made
     …:claims:announced      zset    name of a claim whose body is being brought -> ms at which that began
     …:claims:gone           zset    name of a claim that nothing refers to -> ms since when (or from when)
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
@@ -121,6 +126,7 @@ class Keys:
         self.bell = self.of(INPUT, "bell")
         self.claims_announced = f"{self.root}:claims:announced"
         self.claims_gone = f"{self.root}:claims:gone"
+        self.records = f"{self.root}:records"
 
     @property
     def slot(self) -> int:
@@ -154,6 +160,10 @@ class Keys:
     def done(self, request_id: str) -> str:
         """How a task ended."""
         return f"{self.root}:done:{request_id}"
+
+    def record(self, request_id: str) -> str:
+        """What was asked of a task whose result is kept."""
+        return f"{self.root}:record:{request_id}"
 
     def alias(self, user: str, name: str) -> str:
         """The task that one user calls by a name."""

@@ -16,6 +16,8 @@ class Reply(str, Enum):
     """To the sink queue, for whoever watches it."""
     DIRECT = "direct"
     """To a short-lived reply that the waiting caller picks up; the sink never sees it."""
+    KEPT = "kept"
+    """To a reply that is kept for a week, beside the task's record; the sink never sees it."""
 
 
 class State(str, Enum):
@@ -253,9 +255,55 @@ class Whose:
     users: frozenset[str] | None = None
     others: bool = False
 
+    @property
+    def mode(self) -> str:
+        """As the scripts are told it."""
+        return "all" if self.users is None else "except" if self.others else "only"
+
     def covers(self, user: str) -> bool:
         """Whether a task of `user` is meant."""
         return self.users is None or (user in self.users) is not self.others
+
+
+class RecordStatus(str, Enum):
+    """How it stands with the task of a record."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    """Its result says why; without a result it was deleted from the queue."""
+    INTERRUPTED = "interrupted"
+    """It was cancelled, or ended early with what was done."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was asked of a task, and how it stands."""
+
+    request_id: str
+    user: str
+    name: str
+    kind: str
+    params: str
+    created_ms: int
+    bookmarked: bool
+    cut: bool
+    """Something in `params` was left out, because it is too large to be kept."""
+    status: RecordStatus
+    position: int
+    """In the line, 1 in front; 0 unless it is pending."""
+    ended_ms: int
+    """0 until it ended."""
+    priority: int
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """Answer to a listing: how many match in all, and this page of them."""
+
+    total: int
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)

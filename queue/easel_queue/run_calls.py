@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from easel_queue.call import Arg, Call, Raw, mapping, text
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT
@@ -52,8 +54,7 @@ class RunCalls(LineCalls):
             )
             return WaitingPage(int(raw[0]), int(raw[1]), tasks)
 
-        mode = "all" if whose.users is None else "except" if whose.others else "only"
-        args: tuple[Arg, ...] = (offset, limit, mode, *sorted(whose.users or ()))
+        args: tuple[Arg, ...] = (offset, limit, whose.mode, *sorted(whose.users or ()))
         return Call("list_waiting", (self.keys.waiting, self.keys.leases), args, read)
 
     def interrupt(self, request_id: str) -> Call[InterruptOutcome]:

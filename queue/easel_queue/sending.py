@@ -28,6 +28,7 @@ from easel_queue.errors import NotReplicatedError, QueueError, QueueUnavailableE
 from easel_queue.keys import INPUT, REAR, SINK, Keys
 from easel_queue.options_calls import OptionsCalls
 from easel_queue.promotion import Greeting
+from easel_queue.record_calls import RecordCalls
 from easel_queue.scripts import load_scripts
 from easel_queue.stream_calls import StreamCalls
 from easel_queue.task_calls import TaskCalls
@@ -107,6 +108,7 @@ class Sender:
         self.dead = DeadCalls(self.keys)
         self.claims = ClaimCalls(self.keys)
         self.options = OptionsCalls(self.keys)
+        self.records = RecordCalls(self.keys)
         self._clock = clock
         self._wait_replicas = wait_replicas
         self._wait_ms = wait_ms

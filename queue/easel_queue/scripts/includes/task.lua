@@ -1,5 +1,6 @@
 -- Moving tasks of the input queue. Needs base and entry.
 local REPLY_KEPT = 600000 -- 10 minutes for a caller that is still there
+local RECORD_KEPT = 604800000 -- a week for one that comes back later
 
 -- True if `token` is the task's current lease.
 local function holds(member, token)
@@ -65,18 +66,24 @@ end
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
 local function conclude(member, state, token, data, tags, claim)
   claim = claim or ''
+  local interrupted = redis.call('HGET', key('in', 'e:' .. member), 'interrupt')
   local _, rid, to, idem = remove_entry('in', member)
   local sink = 0
-  if to == 'direct' then
-    local reply = root .. ':reply:' .. rid
+  if to == 'direct' or to == 'kept' then
+    local reply, kept = root .. ':reply:' .. rid, REPLY_KEPT
     redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now), 'claim', claim)
-    if idem then
-      redis.call('HSET', reply, 'keep', 1) -- its caller may ask again under its idempotency key
+    if idem or to == 'kept' then
+      redis.call('HSET', reply, 'keep', 1) -- its caller may ask again, under its idempotency key or for its record
     end
-    redis.call('PEXPIRE', reply, REPLY_KEPT)
+    if to == 'kept' then
+      kept = RECORD_KEPT
+      redis.call('HSET', reply, 'state', state, 'interrupted', interrupted or '')
+      redis.call('PEXPIRE', root .. ':record:' .. rid, kept)
+    end
+    redis.call('PEXPIRE', reply, kept)
     if claim ~= '' then
       hold_claim(claim)
-      release_claim(claim, now + REPLY_KEPT)
+      release_claim(claim, now + kept)
     end
   elseif data ~= '' or claim ~= '' then
     sink = redis.call('INCR', key('sink', 'seq'))
