@@ -165,7 +165,7 @@ def test_gfpgan_restores_a_face(tmp_path: Path) -> None:
     weights = {name: value.contiguous() for name, value in GFPGAN().state_dict().items()}
     save_file(weights, tmp_path / "GFPGAN/GFPGANv1.4.safetensors")
     restorers = FaceRestorers(tmp_path, lambda: CPU, allow_pickle=False)
-    picture = gradient(320, 300)
+    picture = gradient(96, 64)  # one face: each takes seconds
     picture.putalpha(200)
     restored = restorers.restore("GFPGAN", picture)
     assert (restored.size, restored.mode) == (picture.size, "RGBA")
