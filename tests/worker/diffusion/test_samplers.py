@@ -143,8 +143,8 @@ def test_all_of_second_order_converge_to_the_same_latent() -> None:
     ends = {name: run(name, bent, levels, eta=0.0) for name in (*names, "Euler")}
     scale = float(ends["Heun"].std())
     for one, other in combinations(names, 2):
-        assert float((ends[one] - ends[other]).std()) < 0.015 * scale, (one, other)
-    assert float((ends["Euler"] - ends["Heun"]).std()) > 0.02 * scale
+        assert float((ends[one] - ends[other]).std()) < 0.002 * scale, (one, other)
+    assert float((ends["Euler"] - ends["Heun"]).std()) > 0.01 * scale
 
 
 @pytest.mark.parametrize("name", ["Euler a", "DPM2 a", "DPM++ 2S a", "DDIM"])
@@ -166,8 +166,8 @@ def test_without_noise_2m_sde_is_2m() -> None:
 @pytest.mark.parametrize("name", ["Euler a", "DPM++ 2S a", "DPM2 a", "DDIM", "DPM++ SDE", "DPM++ 2M SDE"])
 def test_noise_keeps_the_variance_of_a_gaussian(name: str) -> None:
     """With the exact denoiser, what is standard normal at the end has that variance whatever was added."""
-    sigmas = [float(sigma) for sigma in np.geomspace(10.0, 0.03, 60)]
-    noise = NoiseSource((1,), (4, 24, 24), device=CPU)
+    sigmas = [float(sigma) for sigma in np.geomspace(10.0, 0.03, 150)]
+    noise = NoiseSource((1,), (4, 32, 32), device=CPU)
     solver = Solver(gaussian, sigmas, noise, brownian=noise.brownian(0.03, 10.0), eta=1.0)
     start = noise() * math.sqrt(1 + sigmas[0] ** 2)
     final = solve(SAMPLERS[name].sampler, solver, start, lambda done, steps: None)

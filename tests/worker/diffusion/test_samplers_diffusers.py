@@ -28,14 +28,16 @@ from diffusers import (
 
 import easel_shapes
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.decode import decode
-from easel_worker.diffusion.denoiser import Denoiser
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
+from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.samplers.registry import SAMPLERS
 from easel_worker.diffusion.samplers.solver import Denoise, Solver, solve
 from easel_worker.diffusion.sampling import SamplingRun, plan_txt2img
 from easel_worker.diffusion.schedules import schedule
-from easel_worker.diffusion.text import encode_pair
+from easel_worker.diffusion.text import TextModel
 
 # diffusers converts tensors in ways that numpy 2 calls deprecated; not ours to mend.
 pytestmark = [
@@ -64,10 +66,16 @@ def shapes() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def denoise(shapes: Checkpoint) -> Denoiser:
+def denoise(shapes: Checkpoint) -> Guidance:
+    return guidance(shapes, cfg_scale=5.0)
+
+
+def guidance(shapes: Checkpoint, *, cfg_scale: float) -> Guidance:
     with torch.inference_mode():
-        positive, negative = encode_pair(shapes, "a red circle on a blue background", "")
-    return Denoiser(shapes, positive, negative, cfg_scale=5.0, images=1)
+        conditioning = make_conditioning(
+            TextModel(shapes), ["a red circle on a blue background"], [""], PromptSteps(1000)
+        )
+    return Guidance(shapes, conditioning, GuidanceOptions(cfg_scale=cfg_scale))
 
 
 def source() -> NoiseSource:
@@ -140,7 +148,7 @@ def test_the_picture_is_that_of_the_diffusers_scheduler(
     kind: Any,
     options: dict[str, Any],
     unit_variance: bool,
-    denoise: Denoiser,
+    denoise: Guidance,
     shapes: Checkpoint,
 ) -> None:
     if kind is LMSDiscreteScheduler:
@@ -155,7 +163,7 @@ def test_the_picture_is_that_of_the_diffusers_scheduler(
     assert_same_picture(got, expected, shapes)
 
 
-def test_dpm2_is_kdpm2(denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_dpm2_is_kdpm2(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler = KDPM2DiscreteScheduler(**BETAS, use_karras_sigmas=True)
     scheduler.set_timesteps(STEPS)
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, STEPS)]
@@ -167,7 +175,7 @@ def test_dpm2_is_kdpm2(denoise: Denoiser, shapes: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("name", ["DDIM", "PLMS"])
-def test_samplers_on_own_timesteps(name: str, denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_samplers_on_own_timesteps(name: str, denoise: Guidance, shapes: Checkpoint) -> None:
     spacing: dict[str, Any] = {"steps_offset": 1, "timestep_spacing": "leading", "set_alpha_to_one": False}
     scheduler: Any
     if name == "DDIM":
@@ -189,7 +197,7 @@ def test_samplers_on_own_timesteps(name: str, denoise: Denoiser, shapes: Checkpo
     assert_same_picture(got, expected, shapes)
 
 
-def test_lcm(denoise: Denoiser, shapes: Checkpoint) -> None:
+def test_lcm(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler = LCMScheduler(**BETAS, clip_sample=False)
     scheduler.set_timesteps(8)
     levels = [float(sigma) for sigma in shapes.sigmas.at(scheduler.timesteps.numpy().astype(float))]
@@ -202,9 +210,7 @@ def test_samplers_of_second_order_converge_to_the_same_latent(shapes: Checkpoint
     """50 steps of the same ordinary equation, of the shipped model without guidance. All the others, on an
     equation that takes no time, are in test_samplers.py.
     """
-    with torch.inference_mode():
-        positive, negative = encode_pair(shapes, "a red circle on a blue background", "")
-    denoise = Denoiser(shapes, positive, negative, cfg_scale=1.0, images=1)
+    denoise = guidance(shapes, cfg_scale=1.0)
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, 50)][:-1]
     start = levels[0] * NoiseSource((SEED,), (4, 8, 8), device=CPU)()
     ends = []

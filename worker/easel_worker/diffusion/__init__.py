@@ -6,10 +6,13 @@ picture here.
 
     load_checkpoint (checkpoint.py) ──> Checkpoint
     Txt2ImgJob ──> txt2img (txt2img.py)
-                     ├── text.py      prompt -> conditioning, in chunks of 75 tokens
+                     ├── prompts/     the language of prompts, on plain text
+                     ├── text.py      text -> encoding, in chunks of 75 tokens: chunks.py, embeddings.py,
+                     │                text_encoders.py, emphasis.py
+                     ├── conditioning.py   a batch's prompts -> what each model call attends to
                      ├── noise.py     one random stream per image: CUDA's Philox in numpy, or torch's
                      ├── sigmas.py, schedules.py   the model's noise levels, and which of them to visit
-                     ├── denoiser.py  UNet -> denoised latent, classifier-free guidance
+                     ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py
                      ├── samplers/    one step function per sampler, one loop for all
                      └── decode.py    latent -> uint8 picture
 

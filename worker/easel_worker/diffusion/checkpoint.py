@@ -28,7 +28,8 @@ class Checkpoint:
     """One loaded model: what `txt2img` needs, on one device, in one dtype.
 
     `unet`, `vae` and `text_encoder` are diffusers' and transformers' modules in evaluation mode.
-    `conditionings` remembers encoded prompts for as long as the model lives.
+    `conditionings` remembers encoded prompts for as long as the model lives. SDXL has a second text encoder
+    with its own tokenizer.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Checkpoint:
     dtype: torch.dtype
     nbytes: int
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
+    text_encoder_2: Any = None
+    tokenizer_2: Any = None
 
     @property
     def scaling_factor(self) -> float:

@@ -1,124 +1,157 @@
 """Prompt -> conditioning: what the UNet attends to.
 
-A prompt of any length is cut into chunks of 75 tokens; each is encoded alone between BOS and EOS, and the
-encodings are laid end to end along the token axis (77 positions per chunk), as AUTOMATIC1111 does.
+A text's attention weights are read, its tokens laid out in chunks of 75, each chunk encoded alone between BOS
+and EOS, weighted, and the encodings laid end to end along the token axis (77 positions per chunk), as
+AUTOMATIC1111 does. With two encoders (SDXL) their features stand side by side.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
-from easel_worker.diffusion.errors import JobError
+from easel_worker.diffusion.chunks import CHUNK_TOKENS, COMMA_BACKTRACK, Chunk, TokenSpan, split_chunks
+from easel_worker.diffusion.emphasis import Emphasis, weigh
+from easel_worker.diffusion.prompts.attention import Span, parse_attention
+from easel_worker.diffusion.text_encoders import TextEncoder, text_encoders
 
 if TYPE_CHECKING:
     from easel_worker.diffusion.checkpoint import Checkpoint
+    from easel_worker.diffusion.embeddings import Embedding, EmbeddingFolder
 
-CHUNK_TOKENS = 75
-# A full chunk hands the words after its last comma to the next one if they are at most this many tokens
-# (A1111's option comma_padding_backtrack, default 20), so that a phrase is not torn apart.
-COMMA_BACKTRACK = 20
-_REMEMBERED = 64  # encodings; a chunk of SD 1.5 takes 236 kB in fp32
+_REMEMBERED_BYTES = 64 * 1024**2
+"""Encodings that a checkpoint keeps. A chunk of SD 1.5 takes 236 kB in fp32, one of SDXL 315 kB in fp16."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What else decides how a text is encoded; A1111's options of the same meaning.
+
+    clip_skip: CLIP_stop_at_last_layers, 1 is the last layer; SD 2.x and SDXL ignore it. clip_l_skip:
+    sdxl_clip_l_skip, SDXL's first encoder heeds it. backtrack: comma_padding_backtrack, in tokens.
+    """
+
+    clip_skip: int = 1
+    emphasis: Emphasis = "Original"
+    backtrack: int = COMMA_BACKTRACK
+    clip_l_skip: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One encoded text, in the checkpoint's dtype, on its device.
+
+    context: (1, 77 * chunks, features). pooled: SDXL's vector of the first chunk, (1, width), None for
+    others. embeddings: the textual inversions in the text, in order, for the infotext.
+    """
+
+    context: torch.Tensor
+    pooled: torch.Tensor | None = None
+    embeddings: tuple[Embedding, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        return self.context.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
 
 
 @dataclass
 class ConditioningCache:
-    """The encodings used last, by (prompt, clip skip). One checkpoint's; least recently used goes first."""
+    """The encodings used last, of one checkpoint, up to a number of bytes; what was used longest ago goes
+    first. The newest stays in any case.
 
-    size: int = _REMEMBERED
-    _entries: OrderedDict[tuple[str, int], torch.Tensor] = field(default_factory=OrderedDict)
+    A key names everything that the encoding depends on beside the checkpoint's own weights.
+    """
 
-    def get(self, prompt: str, clip_skip: int) -> torch.Tensor | None:
-        found = self._entries.get((prompt, clip_skip))
+    max_bytes: int = _REMEMBERED_BYTES
+    _entries: OrderedDict[Hashable, Encoded] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+
+    def get(self, key: Hashable) -> Encoded | None:
+        found = self._entries.get(key)
         if found is not None:
-            self._entries.move_to_end((prompt, clip_skip))
+            self._entries.move_to_end(key)
         return found
 
-    def put(self, prompt: str, clip_skip: int, encoded: torch.Tensor) -> None:
-        self._entries[prompt, clip_skip] = encoded
-        self._entries.move_to_end((prompt, clip_skip))
-        while len(self._entries) > self.size:
-            self._entries.popitem(last=False)
+    def put(self, key: Hashable, encoded: Encoded) -> None:
+        before = self._entries.pop(key, None)
+        self._bytes += encoded.nbytes - (0 if before is None else before.nbytes)
+        self._entries[key] = encoded
+        while self._bytes > self.max_bytes and len(self._entries) > 1:
+            self._bytes -= self._entries.popitem(last=False)[1].nbytes
 
     def __len__(self) -> int:
         return len(self._entries)
 
 
-def split_chunks(tokens: list[int], comma: int | None) -> list[list[int]]:
-    """Cut token ids (no BOS or EOS among them) into chunks of at most 75; at least one, maybe empty.
+class TextModel:
+    """A checkpoint's text side, ready to encode. Cheap to make: one per job.
 
-    `comma` is the id of the token "," (None: this vocabulary has none, cut anywhere).
+    embeddings: where textual inversions lie; None for none. adapters: names what has changed the encoders'
+    weights (LoRAs with their multipliers), so that a cached encoding is not taken for another's.
     """
-    chunks: list[list[int]] = []
-    rest = tokens
-    while len(rest) > CHUNK_TOKENS:
-        cut = CHUNK_TOKENS
-        # The overflowing token itself being a comma means that the phrase just fits.
-        if comma is not None and rest[cut] != comma:
-            nearest = CHUNK_TOKENS - COMMA_BACKTRACK
-            commas = [place for place in range(nearest, CHUNK_TOKENS) if rest[place] == comma]
-            cut = commas[-1] + 1 if commas else cut
-        chunks.append(rest[:cut])
-        rest = rest[cut:]
-    return [*chunks, rest]
 
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: TextOptions = TextOptions(),
+        *,
+        embeddings: EmbeddingFolder | None = None,
+        adapters: Hashable = (),
+    ) -> None:
+        self.options = options
+        self.encoders: tuple[TextEncoder, ...] = text_encoders(checkpoint, clip_l_skip=options.clip_l_skip)
+        self.embeddings = embeddings.table(self.encoders) if embeddings else None
+        self._dtype = checkpoint.dtype
+        self._cache = checkpoint.conditionings
+        self._key = (options, self.embeddings.version if self.embeddings else (), adapters)
 
-def encode_prompt(checkpoint: Checkpoint, prompt: str, clip_skip: int = 1) -> torch.Tensor:
-    """The conditioning of one prompt: (1, 77 * chunks, width), in the checkpoint's dtype, on its device.
+    def encode(self, text: str, *, negative: bool = False) -> Encoded:
+        """Encode a text in which editing and AND are already resolved.
 
-    `clip_skip` N takes the text encoder's Nth hidden state from the end, then its final layer norm: 1 is the
-    usual output. Raises `JobError` where the encoder has fewer layers.
-    """
-    remembered = checkpoint.conditionings.get(prompt, clip_skip)
-    if remembered is not None:
-        return remembered
-    layers = checkpoint.text_encoder.config.num_hidden_layers
-    if not 1 <= clip_skip <= layers:
-        raise JobError(
-            f"clip_skip: {clip_skip} should be 1 to {layers}, the layers of this model's text encoder"
+        `negative`: SDXL's empty negative prompt is all zeros, as the model was trained (`force_zero` of
+        Stability's configuration). Raises `JobError` for a clip skip beyond the encoder's layers.
+        """
+        zeros = negative and text == "" and len(self.encoders) > 1
+        key = (text, zeros, self._key)
+        found = self._cache.get(key)
+        if found is None:
+            found = self._zeros() if zeros else self._encode(text)
+            self._cache.put(key, found)
+        return found
+
+    def _zeros(self) -> Encoded:
+        like = self.encode("")
+        pooled = None if like.pooled is None else torch.zeros_like(like.pooled)
+        return Encoded(torch.zeros_like(like.context), pooled)
+
+    def _encode(self, text: str) -> Encoded:
+        # All encoders of a checkpoint share one vocabulary.
+        first = self.encoders[0]
+        chunks = self._chunks(first, text)
+        weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk))] for chunk in chunks]
+        features: list[torch.Tensor] = []
+        pooled: torch.Tensor | None = None
+        for encoder in self.encoders:
+            hidden, vector = encoder.encode(chunks, clip_skip=self.options.clip_skip)
+            features.append(weigh(hidden, torch.tensor(weights, device=hidden.device), self.options.emphasis))
+            pooled = vector if pooled is None else pooled
+        joined = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        used = tuple(embedding for chunk in chunks for _, embedding in chunk.inserts)
+        context = joined.reshape(1, -1, joined.shape[-1]).to(self._dtype).contiguous()
+        return Encoded(context, pooled, used)
+
+    def _chunks(self, encoder: TextEncoder, text: str) -> list[Chunk]:
+        literal = self.options.emphasis == "None"
+        spans = [Span(text, 1.0)] if literal else parse_attention(text)
+        ids = encoder.tokenize([span.text for span in spans])
+        tokens: Sequence[TokenSpan] = [
+            TokenSpan(cut=True) if span.is_break and not literal else TokenSpan(own, span.weight)
+            for span, own in zip(spans, ids, strict=True)
+        ]
+        return split_chunks(
+            tokens, comma=encoder.comma, embeddings=self.embeddings, backtrack=self.options.backtrack
         )
-    tokenizer = checkpoint.tokenizer
-    tokens = tokenizer(prompt, add_special_tokens=False, truncation=False, verbose=False).input_ids
-    comma = tokenizer.convert_tokens_to_ids(",</w>")
-    chunks = split_chunks(tokens, None if comma == tokenizer.unk_token_id else comma)
-    begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-    rows = [[begin, *chunk, end, *[pad] * (CHUNK_TOKENS - len(chunk))] for chunk in chunks]
-    encoded = _encode_rows(checkpoint, rows, clip_skip)
-    conditioning = encoded.reshape(1, -1, encoded.shape[-1])
-    checkpoint.conditionings.put(prompt, clip_skip, conditioning)
-    return conditioning
-
-
-def encode_pair(
-    checkpoint: Checkpoint, prompt: str, negative_prompt: str, clip_skip: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both prompts' conditionings, the shorter one filled with empty chunks to the longer one's length.
-
-    Equal lengths let the UNet take both in one forward pass. The length depends on these two prompts only,
-    never on other images of a batch.
-    """
-    positive = encode_prompt(checkpoint, prompt, clip_skip)
-    negative = encode_prompt(checkpoint, negative_prompt, clip_skip)
-    length = max(positive.shape[1], negative.shape[1])
-    return _fill(checkpoint, positive, length, clip_skip), _fill(checkpoint, negative, length, clip_skip)
-
-
-def _fill(checkpoint: Checkpoint, conditioning: torch.Tensor, length: int, clip_skip: int) -> torch.Tensor:
-    lacking = length - conditioning.shape[1]
-    if not lacking:
-        return conditioning
-    empty = encode_prompt(checkpoint, "", clip_skip)
-    return torch.cat([conditioning, empty.repeat(1, lacking // empty.shape[1], 1)], dim=1)
-
-
-def _encode_rows(checkpoint: Checkpoint, rows: list[list[int]], clip_skip: int) -> torch.Tensor:
-    encoder = checkpoint.text_encoder
-    output = encoder(torch.tensor(rows, device=checkpoint.device), output_hidden_states=clip_skip > 1)
-    encoded: torch.Tensor = output.last_hidden_state
-    if clip_skip > 1:
-        # hidden_states ends with the last layer's output before the final norm.
-        encoded = encoder.final_layer_norm(output.hidden_states[-clip_skip])
-    return encoded

@@ -9,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.decode import decode
-from easel_worker.diffusion.denoiser import Denoiser
 from easel_worker.diffusion.errors import JobError
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
+from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.samplers.solver import OnStep
 from easel_worker.diffusion.sampling import AUTOMATIC, SamplerOptions, SamplingRun, plan_txt2img
-from easel_worker.diffusion.text import encode_pair
+from easel_worker.diffusion.text import TextModel, TextOptions
 
 # The VAE's factor between a picture's sides and its latent's.
 LATENT_FACTOR = 8
@@ -75,12 +77,17 @@ def txt2img(checkpoint: Checkpoint, job: Txt2ImgJob, *, on_step: OnStep) -> NDAr
     """
     options = SamplerOptions(eta=job.eta)
     plan = plan_txt2img(job.sampler, job.scheduler, job.steps, model=checkpoint.sigmas, options=options)
-    positive, negative = encode_pair(checkpoint, job.prompt, job.negative_prompt, job.clip_skip)
+    text = TextModel(checkpoint, TextOptions(clip_skip=job.clip_skip))
+    prompt_steps = PromptSteps(job.steps * plan.calls_per_step)
     batches = [(seed,) for seed in job.seeds] if plan.one_image else [job.seeds]
     pictures = []
     for seeds in batches:
+        images = len(seeds)
         noise = NoiseSource(seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
-        denoiser = Denoiser(checkpoint, positive, negative, cfg_scale=job.cfg_scale, images=len(seeds))
-        run = SamplingRun(plan, denoiser, noise, denoise_pair=denoiser.pair)
+        conditioning = make_conditioning(
+            text, [job.prompt] * images, [job.negative_prompt] * images, prompt_steps
+        )
+        guidance = Guidance(checkpoint, conditioning, GuidanceOptions(cfg_scale=job.cfg_scale))
+        run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
         pictures.append(decode(checkpoint, run.solve(run.start(), on_step)))
     return np.concatenate(pictures)
