@@ -248,9 +248,7 @@ class Guidance:
             middle = middle + other_middle
         return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
 
-    def _combine(
-        self, batch: Batch, output: torch.Tensor, scale: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _combine(self, batch: Batch, output: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The guided prediction, and the negative one."""
         first = batch.slots[0]
         if batch.negative is None:
