@@ -6,6 +6,7 @@ through a whole pipeline are compared in test_txt2img.py.
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from diffusers import (
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
-from numpy.typing import NDArray
 
 import easel_shapes
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
@@ -33,15 +33,17 @@ from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.prompts.editing import PromptSteps
-from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.samplers.registry import SAMPLERS
 from easel_worker.diffusion.samplers.solver import Denoise, Solver, solve
 from easel_worker.diffusion.sampling import SamplingRun, plan_txt2img
 from easel_worker.diffusion.schedules import schedule
 from easel_worker.diffusion.text import TextModel
 
-# diffusers converts a tensor in a way that numpy 2 calls deprecated; not ours to mend.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+# diffusers converts tensors in ways that numpy 2 calls deprecated; not ours to mend.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+]
 
 BETAS: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -52,7 +54,7 @@ BETAS: dict[str, Any] = {
 CPU = torch.device("cpu")
 SEED = 11
 SHAPE = (4, 16, 16)
-STEPS = 12
+STEPS = 8
 LARGEST = 2
 """Levels of 255 by which any pixel may differ: rounding of float32, and of the picture to whole levels."""
 
@@ -65,22 +67,26 @@ def shapes() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def denoise(shapes: Checkpoint) -> Guidance:
+    return guidance(shapes, cfg_scale=5.0)
+
+
+def guidance(shapes: Checkpoint, *, cfg_scale: float) -> Guidance:
     with torch.inference_mode():
         conditioning = make_conditioning(
             TextModel(shapes), ["a red circle on a blue background"], [""], PromptSteps(1000)
         )
-    return Guidance(shapes, conditioning, GuidanceOptions(cfg_scale=5.0))
+    return Guidance(shapes, conditioning, GuidanceOptions(cfg_scale=cfg_scale))
 
 
 def source() -> NoiseSource:
     return NoiseSource((SEED,), SHAPE, rng="CPU", device=CPU)
 
 
-def ours(name: str, denoise: Denoise, levels: list[float], *, eta: float = 1.0) -> torch.Tensor:
-    """The latent after the sampler's way down `levels`, from its own noise at the first."""
+def ours(name: str, denoise: Denoise, levels: list[float], *, unit_variance: bool = False) -> torch.Tensor:
+    """The latent after the sampler's way down `levels`. `unit_variance`: from noise of DDPM's scale."""
     noise = source()
-    first = (1 + levels[0] ** 2) ** 0.5 if SAMPLERS[name].unit_variance else levels[0]
-    solver = Solver(denoise, levels, noise, eta=eta, options=SamplerOptions())
+    first = (1 + levels[0] ** 2) ** 0.5 if unit_variance else levels[0]
+    solver = Solver(denoise, levels, noise)
     with torch.inference_mode():
         end = solve(SAMPLERS[name].sampler, solver, noise() * first, lambda done, steps: None)
     return end * (1 + levels[-1] ** 2) ** -0.5 if SAMPLERS[name].unit_variance else end
@@ -107,7 +113,6 @@ def theirs(
 
 
 def assert_same_picture(one: torch.Tensor, other: torch.Tensor, shapes: Checkpoint) -> None:
-    pictures: list[NDArray[np.uint8]] = []
     with torch.inference_mode():
         pictures = [decode(shapes, latent) for latent in (one, other)]
     assert pictures[0].shape == (1, 128, 128, 3)
@@ -123,7 +128,6 @@ def assert_same_picture(one: torch.Tensor, other: torch.Tensor, shapes: Checkpoi
         ("Euler a", EulerAncestralDiscreteScheduler, {"timestep_spacing": "linspace"}, False),
         ("Heun", HeunDiscreteScheduler, {"use_karras_sigmas": True}, False),
         ("LMS", LMSDiscreteScheduler, {"timestep_spacing": "linspace"}, False),
-        ("LMS", LMSDiscreteScheduler, {"use_karras_sigmas": True}, False),
         (
             "DPM++ 2M",
             DPMSolverMultistepScheduler,
@@ -147,19 +151,15 @@ def test_the_picture_is_that_of_the_diffusers_scheduler(
     denoise: Guidance,
     shapes: Checkpoint,
 ) -> None:
+    if kind is LMSDiscreteScheduler:
+        pytest.importorskip("scipy", reason="diffusers' LMS integrates with scipy")
     scheduler = kind(**BETAS, **options)
     scheduler.set_timesteps(STEPS)
     sigmas = [float(sigma) for sigma in scheduler.sigmas]
     # Heun's table holds every level twice, once for each of its model calls.
     levels = sigmas if name != "Heun" else [sigmas[0], *sigmas[1::2]]
     expected = theirs(scheduler, denoise, sigmas, unit_variance=unit_variance)
-    got = ours(name, denoise, levels)
-    if unit_variance and not SAMPLERS[name].unit_variance:
-        # diffusers starts it from unit variance, k-diffusion from noise * sigma.
-        x = source()() * (1 + levels[0] ** 2) ** 0.5
-        solver = Solver(denoise, levels, source())
-        with torch.inference_mode():
-            got = solve(SAMPLERS[name].sampler, solver, x, lambda done, steps: None)
+    got = ours(name, denoise, levels, unit_variance=unit_variance)
     assert_same_picture(got, expected, shapes)
 
 
@@ -168,7 +168,7 @@ def test_dpm2_is_kdpm2(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler.set_timesteps(STEPS)
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, STEPS)]
     calls = [levels[0]]
-    for sigma, target in zip(levels[:-2], levels[1:-1], strict=True):
+    for sigma, target in pairwise(levels[:-1]):
         calls += [(sigma * target) ** 0.5, target]
     expected = theirs(scheduler, denoise, calls, unit_variance=False)
     assert_same_picture(ours("DPM2", denoise, levels), expected, shapes)
@@ -182,8 +182,8 @@ def test_samplers_on_own_timesteps(name: str, denoise: Guidance, shapes: Checkpo
         scheduler = DDIMScheduler(**BETAS, clip_sample=False, **spacing)
     else:
         scheduler = PNDMScheduler(**BETAS, skip_prk_steps=True, **spacing)
-    scheduler.set_timesteps(20)
-    plan = plan_txt2img(name, "automatic", 20, model=shapes.sigmas)
+    scheduler.set_timesteps(10)
+    plan = plan_txt2img(name, "automatic", 10, model=shapes.sigmas)
     sigmas = [float(sigma) for sigma in shapes.sigmas.at(scheduler.timesteps.numpy().astype(float))]
     # A1111's loop stops at the smallest timestep, one step before diffusers'. PLMS calls twice at first.
     expected = theirs(
@@ -193,7 +193,7 @@ def test_samplers_on_own_timesteps(name: str, denoise: Guidance, shapes: Checkpo
     run = SamplingRun(plan, denoise, noise)
     with torch.inference_mode():
         got = run.solve(run.start(), lambda done, steps: None)
-    assert plan.steps == 19
+    assert plan.steps == 9
     assert_same_picture(got, expected, shapes)
 
 
@@ -202,24 +202,23 @@ def test_lcm(denoise: Guidance, shapes: Checkpoint) -> None:
     scheduler.set_timesteps(8)
     levels = [float(sigma) for sigma in shapes.sigmas.at(scheduler.timesteps.numpy().astype(float))]
     expected = theirs(scheduler, denoise, levels, unit_variance=True)
-    noise = source()
-    solver = Solver(denoise, [*levels, 0.0], noise)
-    start = noise() * (1 + levels[0] ** 2) ** 0.5
-    with torch.inference_mode():
-        got = solve(SAMPLERS["LCM"].sampler, solver, start, lambda done, steps: None)
-    # diffusers keeps x * alpha + noise * sqrt(1 - alpha^2) instead of x + noise * sigma: the same but for scale.
+    got = ours("LCM", denoise, [*levels, 0.0], unit_variance=True)
     assert_same_picture(got, expected, shapes)
 
 
-def test_samplers_without_noise_converge_to_the_same_picture(denoise: Guidance, shapes: Checkpoint) -> None:
-    """50 steps of the same ordinary equation: whoever solves it in second order or better ends together."""
+def test_samplers_of_second_order_converge_to_the_same_latent(shapes: Checkpoint) -> None:
+    """50 steps of the same ordinary equation, of the shipped model without guidance. All the others, on an
+    equation that takes no time, are in test_samplers.py.
+    """
+    denoise = guidance(shapes, cfg_scale=1.0)
     levels = [float(sigma) for sigma in schedule("karras", shapes.sigmas, 50)][:-1]
-    names = ("Heun", "DPM2", "DPM++ 2M", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE", "UniPC")
-    ends = {name: ours(name, denoise, levels, eta=0.0) for name in (*names, "LMS", "DPM fast")}
-    for name, end in ends.items():
-        scale = (1 + levels[0] ** 2) ** 0.5 if SAMPLERS[name].unit_variance else 1.0
-        assert torch.isfinite(end).all(), (name, scale)
-    reference = ends["Heun"]
-    far = float((ours("Euler", denoise, levels) - reference).std() / reference.std())
-    apart = {name: float((end - reference).std() / reference.std()) for name, end in ends.items()}
-    print(far, apart)
+    start = levels[0] * NoiseSource((SEED,), (4, 8, 8), device=CPU)()
+    ends = []
+    for name in ("Heun", "DPM++ 2M", "UniPC"):
+        with torch.inference_mode():
+            solver = Solver(denoise, levels, source())
+            ends.append(solve(SAMPLERS[name].sampler, solver, start, lambda done, steps: None))
+    scale = float(ends[0].std())
+    assert scale > 0.5
+    for one, other in combinations(ends, 2):
+        assert float((one - other).std()) < 0.01 * scale

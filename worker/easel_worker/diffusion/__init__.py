@@ -10,7 +10,9 @@ picture here.
                      ├── text.py      text -> encoding, in chunks of 75 tokens: chunks.py, embeddings.py,
                      │                text_encoders.py, emphasis.py
                      ├── conditioning.py   a batch's prompts -> what each model call attends to
-                     ├── noise.py     one random stream per image: CUDA's Philox in numpy, or torch's
+                     ├── sampling.py  from names and options to a latent: the plan, and the run
+                     ├── noise.py     one random stream per image, variations, Brownian paths: streams.py
+                     │                (CUDA's Philox in numpy, or torch's), brownian.py
                      ├── sigmas.py, schedules.py   the model's noise levels, and which of them to visit
                      ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py
                      ├── samplers/    one step function per sampler, one loop for all

@@ -44,7 +44,7 @@ def _fraction(x: Floats, a: Floats, b: Floats) -> Floats:
     numerator = np.ones_like(x)
     denominator = _not_zero(1 - (a + b) * x / (a + 1))
     denominator = 1 / denominator
-    result = denominator.copy()
+    result: Floats = denominator.copy()
     for m in range(1, _TERMS):
         for d in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),

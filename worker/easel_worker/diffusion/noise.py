@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 
 import torch
 
@@ -128,7 +128,7 @@ class BrownianNoise:
         low, high = sorted((sigma, target))
         increments = torch.stack([tree.increment(low, high) for tree in self._trees]).to(self._device)
         sign = 1.0 if sigma < target else -1.0
-        return increments * (sign / (high - low) ** 0.5)
+        return increments * (sign / sqrt(high - low))
 
 
 def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:
@@ -149,7 +149,8 @@ def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.T
 
 
 def _unit(noise: torch.Tensor) -> torch.Tensor:
-    return noise / torch.linalg.vector_norm(noise, dim=1, keepdim=True)
+    length: torch.Tensor = torch.linalg.vector_norm(noise, dim=1, keepdim=True)
+    return noise / length
 
 
 def paste_centred(noise: torch.Tensor, canvas: torch.Tensor) -> torch.Tensor:

@@ -27,6 +27,16 @@ from easel_worker.diffusion.samplers.unipc import unipc
 from easel_worker.diffusion.schedules import ScheduleOptions, ddim_timesteps, schedule
 from easel_worker.diffusion.sigmas import Floats, ModelSigmas
 
+__all__ = [
+    "AUTOMATIC",
+    "SamplerOptions",
+    "SamplingPlan",
+    "SamplingRun",
+    "model_levels",
+    "plan_img2img",
+    "plan_txt2img",
+]
+
 AUTOMATIC = "automatic"
 _LARGEST_STRENGTH = 0.999
 # An LCM knows every 20th timestep, 50 of 1000 (Luo et al. 2023, section 4.3).

@@ -57,7 +57,7 @@ class _Slopes:
         return self._between[1]
 
     def _level(self, target: float, place: float) -> float:
-        return self._sigma * (target / self._sigma) ** place
+        return float(self._sigma * (target / self._sigma) ** place)
 
     def _curvature(self, target: float) -> float:
         """The integral of the way's part, 0 to 1, over sigma: what a slope that changes linearly adds."""
