@@ -12,7 +12,8 @@ picture here.
                      ├── conditioning.py   a batch's prompts -> what each model call attends to
                      ├── noise.py     one random stream per image: CUDA's Philox in numpy, or torch's
                      ├── sigmas.py, schedules.py   the model's noise levels, and which of them to visit
-                     ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py
+                     ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py,
+                     │                guidance_hooks.py
                      ├── samplers/    one step function per sampler, one loop for all
                      └── decode.py    latent -> uint8 picture
 
