@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
 BENCHMARKS := queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss
 PEERS := build/bench-peers
-SOURCES_OF_TRUTH := pyproject.toml $(wildcard .ci/constraints.txt)
+SOURCES_OF_TRUTH := pyproject.toml worker/no-deps.txt $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -69,6 +69,7 @@ $(VENV)/.torch: $(VENV)/.made worker/easel_worker/install_torch.py
 $(VENV)/.installed: $(VENV)/.torch $(SOURCES_OF_TRUTH)
 	@echo 'installing easel[gateway,worker,webui]'
 	@$(PIP) $(CONSTRAINTS) -e '.[gateway,worker,webui]'
+	@$(PIP) --no-deps -r worker/no-deps.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

@@ -9,10 +9,13 @@ from starlette.requests import HTTPConnection
 
 from easel_claims import AsyncClaims
 from easel_contract.checkpoints import Library
+from easel_gateway.duties.options_follower import OptionsFollower
+from easel_gateway.model_catalogue import ModelCatalogue
 from easel_gateway.ops.metrics import Metrics
 from easel_gateway.ops.probe import StoreProbe
 from easel_gateway.settings import GatewaySettings
 from easel_queue import AsyncQueue, EventHub
+from easel_store import Store
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,12 @@ class Gateway:
     queue: AsyncQueue
     hub: EventHub
     store: StoreProbe
+    pictures: Store
     claims: AsyncClaims
     metrics: Metrics
     library: Library
+    options: OptionsFollower
+    files: ModelCatalogue
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: long polls and event streams end now."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -31,6 +32,20 @@ class GatewaySettings(CommonSettings):
         SecretStr(""),
         description="token or name:token, comma separated; the name becomes the user of what it allows.",
     )
+    api_auth: SecretStr = Field(
+        SecretStr(""),
+        description="user:password, comma separated, for HTTP Basic beside the tokens, as A1111's "
+        "--api-auth; the name becomes the user of what is sent.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins, as https://app.example.com, whose pages may call the API from a browser; comma "
+        "separated, * is any.",
+    )
+    cors_origins_regex: str = Field("", description="The same as a regular expression of the whole origin.")
+    api_server_stop: bool = Field(
+        False, description="Allow /sdapi/v1/server-stop and server-kill, which end this gateway."
+    )
     public_paths: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Exact paths that need no token, comma separated; /healthz,/readyz suits a simple probe.",
@@ -42,6 +57,11 @@ class GatewaySettings(CommonSettings):
     )
     cancel_on_disconnect: bool = Field(
         True, description="Cancel the task of a synchronous caller that hangs up."
+    )
+    interrupt_anyone: bool = Field(
+        False,
+        description="Interrupt, skip, progress and the scheduler's calls concern every user's tasks, not "
+        "only the caller's own.",
     )
     max_body_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="Larger request bodies are answered 413, before they are read."
@@ -119,12 +139,39 @@ class GatewaySettings(CommonSettings):
             read_address(value.get_secret_value())
         return value
 
-    @field_validator("public_paths", mode="before")
+    @field_validator("public_paths", "cors_origins", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _sound_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in value):
+            raise ValueError("an origin is scheme://host or scheme://host:port without a path, or *")
+        return value
+
+    @field_validator("cors_origins_regex")
+    @classmethod
+    def _sound_regex(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
+    @field_validator("api_auth")
+    @classmethod
+    def _sound_auth(cls, value: SecretStr) -> SecretStr:
+        for part in filter(None, (part.strip() for part in value.get_secret_value().split(","))):
+            user, colon, password = part.partition(":")
+            if not (user and colon and password) or ":" in password:
+                raise ValueError("use user:password, comma separated; neither has a colon or a comma")
+            if len(password) < MIN_TOKEN_LENGTH:
+                raise ValueError(f"every password needs at least {MIN_TOKEN_LENGTH} characters")
+        return value
 
     @field_validator("public_paths")
     @classmethod
@@ -176,10 +223,10 @@ class GatewaySettings(CommonSettings):
 
     @model_validator(mode="after")
     def _no_open_door(self) -> Self:
-        if not self.named_tokens() and not is_loopback(self.host):
+        if not self.named_tokens() and not self.passwords() and not is_loopback(self.host):
             raise ValueError(
                 f"EASEL_HOST={self.host} lets other machines in, and no token is set: "
-                "set EASEL_TOKENS, or use EASEL_HOST=127.0.0.1"
+                "set EASEL_TOKENS (or EASEL_API_AUTH), or use EASEL_HOST=127.0.0.1"
             )
         return self
 
@@ -197,6 +244,15 @@ class GatewaySettings(CommonSettings):
     def named_tokens(self) -> dict[str, str]:
         """Token -> name of its user ("" when it was given without one)."""
         return parse_tokens(self.tokens)
+
+    def users(self) -> frozenset[str]:
+        """The users that tokens and passwords name."""
+        return frozenset({*self.named_tokens().values(), *self.passwords()} - {""})
+
+    def passwords(self) -> dict[str, str]:
+        """User -> password of HTTP Basic."""
+        parts = (part.strip().partition(":") for part in self.api_auth.get_secret_value().split(","))
+        return {user: password for user, _, password in parts if user}
 
 
 def parse_tokens(tokens: SecretStr) -> dict[str, str]:

@@ -8,13 +8,13 @@ from starlette.requests import Request
 
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need, needs_of
-from easel_contract.requests import Txt2ImgRequest, parse_txt2img
+from easel_contract.requests import GenerationRequest, parse_request
 from easel_gateway.eas.target import UID_HEADER
 from easel_gateway.gateway import gateway_of, user_of
-from easel_queue import Kin, Origin
+from easel_queue import Kin, Origin, Whose
 
-TXT2IMG = ("sdapi/v1/txt2img", "")
-"""Paths that are rendered as txt2img; the bare service address is one."""
+GENERATION = ("sdapi/v1/txt2img", "sdapi/v1/img2img", "")
+"""Paths that are rendered with a checkpoint; the bare service address is txt2img's."""
 
 MAX_USER_CHARS = 200
 """A longer name is replaced by its digest: names are parts of Redis keys."""
@@ -25,13 +25,11 @@ MAX_READ_BYTES = 64 * 1024
 _NAMES_SOMETHING = (b"sd_model_checkpoint", b"<lora:", b"<lyco:", b"<hypernet:")
 
 
-def origin_of(request: Request, wanted: Txt2ImgRequest | None = None) -> Origin:
+def origin_of(request: Request, wanted: GenerationRequest | None = None) -> Origin:
     """The user: the token's name, else the request's ``uid`` (in `alwayson_scripts`, or the SDKs' header)."""
     settings = gateway_of(request).settings
     uid = wanted.options.uid if wanted else None
-    user = user_of(request) or uid or request.headers.get(UID_HEADER, "")
-    if len(user) > MAX_USER_CHARS:
-        user = hashlib.sha256(user.encode()).hexdigest()
+    user = as_stored(user_of(request) or uid or request.headers.get(UID_HEADER, ""))
     return Origin(
         user,
         share=settings.user_shares.get(user, 1.0),
@@ -40,17 +38,42 @@ def origin_of(request: Request, wanted: Txt2ImgRequest | None = None) -> Origin:
     )
 
 
-def kin_of(request: Request, data: bytes, path: str, wanted: Txt2ImgRequest | None = None) -> Kin:
+def as_stored(user: str) -> str:
+    """A user as the queue knows them: a long name is replaced by its digest."""
+    return user if len(user) <= MAX_USER_CHARS else hashlib.sha256(user.encode()).hexdigest()
+
+
+def own_tasks(request: Request) -> Whose:
+    """Whose tasks the caller may look into and interrupt: its own, unless the operator lets everybody do so.
+
+    A named token's are those of that name. Callers without a name are one user (the service's anonymous one),
+    whatever ``uid`` their requests give; one who sends the SDKs' header means the tasks of that uid only.
+    """
+    settings = gateway_of(request).settings
+    if settings.interrupt_anyone:
+        return Whose()
+    if name := user_of(request):
+        return Whose(frozenset({as_stored(name)}))
+    named = frozenset(as_stored(name) for name in settings.users())
+    uid = as_stored(request.headers.get(UID_HEADER, ""))
+    if uid and uid not in named:
+        return Whose(frozenset({uid}))
+    return Whose(named, others=True) if named else Whose()
+
+
+def kin_of(request: Request, data: bytes, path: str, wanted: GenerationRequest | None = None) -> Kin:
     """What the task needs. An EAS put may be any bytes: what cannot be read has no known needs."""
     gateway = gateway_of(request)
     if wanted is None:
-        if path.strip("/") not in TXT2IMG:
+        if path.strip("/") not in GENERATION:
             return Kin()
         if len(data) > MAX_READ_BYTES or not any(name in data for name in _NAMES_SOMETHING):
-            return Kin(models=(checkpoint_need(None),))
+            return Kin(models=(checkpoint_need(gateway.options.current.get("sd_model_checkpoint")),))
         try:
-            wanted = parse_txt2img(data, gateway.settings.limits())
+            wanted = parse_request(path, data, gateway.settings.limits())
         except ContractError:
             return Kin()
-    needs = needs_of(wanted, gateway.library.canonical)
+        if wanted is None:
+            return Kin()
+    needs = needs_of(wanted, gateway.library.canonical, gateway.options.current)
     return Kin(needs.batch, needs.models)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import GenerationRequest
 from easel_contract.results import CANCELLED_STATUS, code_of
 from easel_gateway.bodies import whole
 from easel_gateway.cancelling import abandon_task
@@ -17,7 +17,7 @@ from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.errors import ApiError
-from easel_gateway.gateway import Gateway, gateway_of, request_id_of
+from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
 from easel_gateway.outcomes import evicted
 from easel_gateway.sharing import kin_of, origin_of
 from easel_queue import (
@@ -39,7 +39,7 @@ from easel_store import StoreError
 
 _log = logging.getLogger(__name__)
 
-ALIVE = {"waiting", "running", "progress"}
+ALIVE = {"waiting", "running", "progress", "preview"}
 
 LOOK_AGAIN_S = 5.0
 """A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
@@ -67,7 +67,7 @@ async def put_task(
     path: str,
     query: Query,
     once: Once | None = None,
-    wanted: Txt2ImgRequest | None = None,
+    wanted: GenerationRequest | None = None,
 ) -> Placed:
     """Store a task whose result goes to the sink. Its id is the request's; its tags are the query's.
 
@@ -94,32 +94,52 @@ async def put_task(
     return placed
 
 
+async def keep_task(
+    request: Request, data: bytes, *, path: str, wanted: GenerationRequest | None, request_id: str
+) -> Placed:
+    """Store a task whose result is kept for a week, for a caller that comes back. Raises as `put_task`."""
+    return await _store(
+        request,
+        data,
+        wanted,
+        path=path,
+        tags={},
+        priority=0,
+        reply=Reply.KEPT,
+        once=None,
+        request_id=request_id,
+    )
+
+
 async def _store(
     request: Request,
     data: bytes,
-    wanted: Txt2ImgRequest | None,
+    wanted: GenerationRequest | None,
     *,
     path: str,
     tags: Mapping[str, str],
     priority: int,
     reply: Reply,
     once: Once | None,
+    request_id: str = "",
 ) -> Placed:
     gateway = gateway_of(request)
     settings = gateway.settings
     gone = evicted() if settings.queue_source_auto_evict else None
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
-    return await gateway.claims.run(
+    names = names_of(wanted)
+    placed = await gateway.claims.run(
         data,
         lambda body: gateway.queue.tasks.put(
             body,
-            request_id=request_id_of(request),
+            request_id=request_id or request_id_of(request),
             tags=dict(tags),
             meta={
                 "path": path,
                 "user": origin.user,
                 "content_type": request.headers.get("content-type", ""),
+                **({"id_task": names[0]} if names else {}),
             },
             priority=priority,
             reply=reply,
@@ -134,6 +154,23 @@ async def _store(
             kin=kin,
         ),
     )
+    for name in names:
+        await _name_task(gateway, placed.request_id, name, user=user_of(request))
+    return placed
+
+
+def names_of(wanted: GenerationRequest | None) -> list[str]:
+    """The ids by which the sender knows the task; first the one that A1111's clients ask after."""
+    given = (wanted.force_task_id, wanted.options.id_task) if wanted else ()
+    return list(dict.fromkeys(name for name in given if name))
+
+
+async def _name_task(gateway: Gateway, request_id: str, name: str, *, user: str) -> None:
+    """Let the task be found by its sender's id. It is stored already, so without that it goes on as well."""
+    try:
+        await gateway.queue.run(gateway.queue.tasks.name(request_id, name, user=user))
+    except QueueUnavailableError as error:
+        _log.warning("task %s will not be found by its sender's id: %s", request_id, error)
 
 
 async def refuse_known_id(request: Request) -> None:
@@ -161,7 +198,7 @@ async def call_task(
     *,
     path: str,
     once: Once | None = None,
-    wanted: Txt2ImgRequest | None = None,
+    wanted: GenerationRequest | None = None,
 ) -> Response:
     """Store a task, wait for its result and answer with it: what a synchronous call does.
 
@@ -217,7 +254,7 @@ async def call_task(
 
 
 async def _put_and_wait(
-    request: Request, data: bytes, wanted: Txt2ImgRequest | None, path: str, once: Once | None
+    request: Request, data: bytes, wanted: GenerationRequest | None, path: str, once: Once | None
 ) -> Entry:
     gateway = gateway_of(request)
     request_id = request_id_of(request)

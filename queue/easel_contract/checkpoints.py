@@ -13,6 +13,9 @@ from easel_contract.errors import ContractError
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers checkpoint."""
 
+STARTER = "easel-shapes"
+"""The model that ships with Easel: it stands in only until somebody brings another."""
+
 MAX_NAMED = 20
 """Names that an error message lists; a directory may hold hundreds."""
 
@@ -46,6 +49,20 @@ class Library:
     def models(self) -> tuple[ModelFile, ...]:
         """All checkpoints, sorted by name."""
         return tuple(self._scan(force=True).values())
+
+    def default(self, setting: str = "", *, fresh: bool = True) -> str:
+        """The checkpoint of requests and options that name none: the operator's choice (`setting`), else the
+        first by name, the starter model last. `fresh` as in `names`.
+
+        Raises:
+            ContractError: 422, the model directory is empty.
+        """
+        if setting:
+            return setting
+        names = self.names(fresh=fresh)
+        if not names:
+            raise ContractError("no checkpoint in models/Stable-diffusion", field="sd_model_checkpoint")
+        return min(names, key=lambda name: (name == STARTER, name))
 
     def resolve(self, name: str) -> ModelFile:
         """The checkpoint that a client means by `name`.

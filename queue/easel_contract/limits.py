@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from easel_contract.images import ImageRules
 
 DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusion-webui/data")
 """Where the cloud's images mount storage; requests written for it name these in `save_dir`."""
@@ -19,6 +21,7 @@ class Limits:
     max_n_iter: int = 16
     max_prompt_chars: int = 20_000
     mount_paths: tuple[str, ...] = DEFAULT_MOUNTS
+    images: ImageRules = field(default_factory=ImageRules)
 
 
 MIN_SIDE = 8

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import GenerationRequest
 
 _NETWORK = re.compile(r"<(lora|lyco|hypernet):([^:>]+)", re.IGNORECASE)
 
@@ -29,7 +30,8 @@ class Needs:
     models: tuple[str, ...]
     """The checkpoint with the networks of the prompt, then the checkpoint alone."""
     batch: str
-    """Equal for requests that differ only in what each image of a batch may have for itself: prompt, seed."""
+    """Equal for requests that differ only in what each image of a batch may have for itself: prompt, seed.
+    Empty for one that shares with none."""
 
 
 def checkpoint_need(name: str | None) -> str:
@@ -37,13 +39,19 @@ def checkpoint_need(name: str | None) -> str:
     return f"checkpoint:{name or ''}"
 
 
-def needs_of(request: Txt2ImgRequest, canonical: Callable[[str], str]) -> Needs:
-    """The needs of a request. `canonical` turns a client's spelling of a checkpoint into its name."""
-    asked = request.checkpoint
+def needs_of(
+    request: GenerationRequest, canonical: Callable[[str], str], options: Mapping[str, Any] | None = None
+) -> Needs:
+    """The needs of a request. `canonical` turns a client's spelling of a checkpoint into its name; `options`
+    are the service's that are set."""
+    options = options or {}
+    asked = request.checkpoint or options.get("sd_model_checkpoint")
     checkpoint = checkpoint_need(canonical(asked) if asked else None)
     networks = sorted({f"{kind.lower()}:{name.strip()}" for kind, name in _NETWORK.findall(request.prompt)})
     models = (f"{checkpoint} {' '.join(networks)}", checkpoint) if networks else (checkpoint,)
+    if request.img2img:
+        return Needs(models, "")  # its images would have to be equal too
     shared = request.model_dump(exclude=_OWN, exclude_defaults=True)
-    options = request.options.model_dump(exclude=_OWN_OPTIONS, exclude_defaults=True)
-    text = json.dumps([models[0], shared, options], sort_keys=True, separators=(",", ":"))
+    cloud = request.options.model_dump(exclude=_OWN_OPTIONS, exclude_defaults=True)
+    text = json.dumps([models[0], shared, cloud, dict(options)], sort_keys=True, separators=(",", ":"))
     return Needs(models, hashlib.sha256(text.encode()).hexdigest()[:24])

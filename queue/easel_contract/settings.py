@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from easel_contract.images import ImageRules
 from easel_contract.limits import DEFAULT_MOUNTS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
@@ -63,6 +64,11 @@ class CommonSettings(BaseSettings):
     )
     data_dir: Path = Field(
         Path("data"), description="Models, embeddings, outputs and the private Redis live here."
+    )
+    default_checkpoint: str = Field(
+        "",
+        description="Checkpoint while neither the request nor the options name one; empty is the model "
+        "directory's first by name.",
     )
     max_delivery: int = Field(
         3, ge=1, le=100, description="How often a task may be started before it is given up as a dead letter."
@@ -129,6 +135,30 @@ class CommonSettings(BaseSettings):
     max_batch_size: int = Field(8, ge=1, le=256, description="Largest batch_size.")
     max_n_iter: int = Field(16, ge=1, le=1024, description="Largest n_iter.")
 
+    image_max_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024, description="Largest picture file in a request, after base64."
+    )
+    image_max_pixels: int = Field(
+        50_000_000, ge=4096, description="Largest width x height of a picture in a request."
+    )
+    image_urls: bool = Field(True, description="Requests may name pictures by http(s) URL.")
+    image_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma separated: fetch pictures from these hosts only (name, *.name, name:port); empty "
+        "is any public host.",
+    )
+    image_url_local_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts (as above) that may be fetched from although their addresses are private.",
+    )
+    image_url_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (80, 443), description="Ports that pictures may be fetched from, comma separated."
+    )
+    image_url_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Seconds for fetching one picture, redirects included."
+    )
+    image_url_user_agent: str = Field("Easel", description="User-Agent header of these fetches.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level logged."
     )
@@ -150,7 +180,9 @@ class CommonSettings(BaseSettings):
             raise ValueError(f"use a URL that begins with one of {', '.join(REDIS_SCHEMES)}")
         return value
 
-    @field_validator("mount_paths", mode="before")
+    @field_validator(
+        "mount_paths", "image_url_hosts", "image_url_local_hosts", "image_url_ports", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -164,6 +196,28 @@ class CommonSettings(BaseSettings):
             if not mount.startswith("/") or ".." in mount.split("/"):
                 raise ValueError(f"{mount!r}: a mount path is absolute and has no '..'")
         return tuple(sorted((mount.rstrip("/") or "/" for mount in value), key=len, reverse=True))
+
+    @field_validator("image_url_hosts", "image_url_local_hosts")
+    @classmethod
+    def _host_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if "/" in host or "@" in host or "*" in host.removeprefix("*.") or host in ("", "*."):
+                raise ValueError(f"{host!r}: use a host such as minio, minio:9000 or *.example.com")
+        return value
+
+    @field_validator("image_url_ports")
+    @classmethod
+    def _ports(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 < port < 65_536 for port in value):
+            raise ValueError("every port is a number from 1 to 65535")
+        return value
+
+    @field_validator("image_url_user_agent")
+    @classmethod
+    def _header_text(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("use printable ASCII characters")
+        return value
 
     @model_validator(mode="after")
     def _s3(self) -> CommonSettings:
@@ -185,6 +239,20 @@ class CommonSettings(BaseSettings):
             max_batch_size=self.max_batch_size,
             max_n_iter=self.max_n_iter,
             mount_paths=self.mount_paths,
+            images=self.image_rules(),
+        )
+
+    def image_rules(self) -> ImageRules:
+        """What is accepted as a picture."""
+        return ImageRules(
+            max_bytes=self.image_max_bytes,
+            max_pixels=self.image_max_pixels,
+            urls=self.image_urls,
+            hosts=self.image_url_hosts,
+            local_hosts=self.image_url_local_hosts,
+            ports=self.image_url_ports,
+            timeout_s=self.image_url_timeout_s,
+            user_agent=self.image_url_user_agent,
         )
 
 

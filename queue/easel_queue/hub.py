@@ -1,4 +1,4 @@
-"""One subscription per gateway process that wakes whoever waits for something to change.
+"""What wakes whoever waits in a gateway process for something to change.
 
 What arrives is a hint. The order that loses nothing: register, read the state with a call, then wait, then
 read again. After a reconnect everybody is woken, because messages may have been missed.
@@ -8,25 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from easel_queue.client import AsyncQueue
-from easel_queue.keys import INPUT, SINK, safe
+from easel_queue.feed import Feed
+from easel_queue.keys import INPUT, REAR, SINK, safe
 from easel_queue.turns import Turn, Turns
-
-logger = logging.getLogger("easel.queue.hub")
-
-RECONNECT_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Pauses between attempts to subscribe again; the last one repeats."""
-
-IDLE_S = 15.0
-"""Without a message for this long the connection is tested, so that a silent death is noticed."""
 
 # The waits below do without wait_for: before Python 3.12 it swallows a cancellation that comes together with
 # what is waited for, and a watch or a call would run on that nobody stops any more.
@@ -75,30 +64,33 @@ class TaskEvents:
 
 
 class EventHub:
-    """Listens to a service's events and passes them on inside this process."""
+    """Listens to a service's events and passes them on inside this process.
+
+    That a task was put concerns few: who watches or waits at the input queue, or for the task itself. So it
+    is told on a channel of its own, which this process listens to while it has one of them.
+    """
 
     def __init__(self, queue: AsyncQueue) -> None:
-        self._queue = queue
         self._signals: defaultdict[str, set[Signal]] = defaultdict(set)
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._tasks: defaultdict[str, set[TaskEvents]] = defaultdict(set)
-        self._runner: asyncio.Task[None] | None = None
-        self._subscribed = asyncio.Event()
+        self._running = contextlib.ExitStack()
+        self._changes = Feed(queue, queue.keys.events, self._dispatch, self._resync)
+        self._arrivals = Feed(queue, queue.keys.arrivals, self._dispatch, self._resync_arrivals)
 
     async def start(self) -> None:
         """Begin to listen. Returns at once; until Redis answers, waiters live on their time-outs."""
-        self._runner = asyncio.create_task(self._run(), name="easel-event-hub")
+        self._running.enter_context(self._changes.wanted())
 
     async def stop(self) -> None:
         """Stop listening."""
-        while self._runner and not self._runner.done():
-            # Repeated, because redis-py swallows a cancellation that arrives while it connects.
-            self._runner.cancel()
-            await asyncio.wait({self._runner}, timeout=0.1)
+        self._running.close()
+        await self._changes.stop()
+        await self._arrivals.stop()
 
     async def ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the subscription stands. Raises asyncio.TimeoutError."""
-        await asyncio.wait_for(self._subscribed.wait(), timeout_s)
+        await asyncio.wait_for(self._changes.ready(), timeout_s)
 
     @contextlib.contextmanager
     def on_queue(self, queue: str) -> Iterator[Signal]:
@@ -106,7 +98,8 @@ class EventHub:
         signal = Signal()
         self._signals[queue].add(signal)
         try:
-            yield signal
+            with self._with_arrivals(queue == INPUT):
+                yield signal
         finally:
             self._signals[queue].discard(signal)
 
@@ -116,50 +109,27 @@ class EventHub:
         turns, gid = self._turns[queue], safe(group)
         turn = turns.enter(gid, safe(uid))
         try:
-            yield turn
+            with self._with_arrivals(queue == INPUT):
+                yield turn
         finally:
             turns.leave(gid, turn)
 
     @contextlib.contextmanager
-    def on_task(self, request_id: str) -> Iterator[TaskEvents]:
-        """The events of one task: ``{"r": id, "s": state or "progress", "p": snapshot}``."""
+    def on_task(self, request_id: str, *, arrival: bool = False) -> Iterator[TaskEvents]:
+        """The events of one task: ``{"r": id, "s": state or "progress", "p": snapshot}``. That it is put is
+        one of them with `arrival`, for who waits for a task that somebody else puts."""
         events = TaskEvents()
         self._tasks[request_id].add(events)
         try:
-            yield events
+            with self._with_arrivals(arrival):
+                yield events
         finally:
             self._tasks[request_id].discard(events)
             if not self._tasks[request_id]:
                 del self._tasks[request_id]
 
-    async def _run(self) -> None:
-        attempt = 0
-        while True:
-            try:
-                async with self._queue.pubsub() as pubsub:
-                    await pubsub.subscribe(self._queue.keys.events)
-                    if attempt:
-                        logger.info("listening to Redis again")
-                    attempt = 0
-                    await self._listen(pubsub)
-            except (RedisError, OSError, RuntimeError) as error:
-                # RuntimeError: uvloop's word for a write to a connection that was reset.
-                self._subscribed.clear()
-                if attempt == 0:
-                    logger.warning("lost Redis (%s); trying again until it is back", error)
-                await asyncio.sleep(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
-                attempt += 1
-
-    async def _listen(self, pubsub: Any) -> None:
-        while True:
-            message = await pubsub.get_message(timeout=IDLE_S)
-            if message is None:
-                await pubsub.ping()
-            elif message["type"] == "subscribe":
-                self._subscribed.set()
-                self._resync()
-            elif message["type"] == "message":
-                self._dispatch(json.loads(message["data"]))
+    def _with_arrivals(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        return self._arrivals.wanted() if wanted else contextlib.nullcontext()
 
     def _dispatch(self, event: dict[str, Any]) -> None:
         queue, request_id = event.get("q"), event.get("r")
@@ -171,11 +141,21 @@ class EventHub:
             waiting.add(event)
 
     def _resync(self) -> None:
-        for signals in self._signals.values():
-            for signal in signals:
-                signal.set()
-        for turns in self._turns.values():
+        for queue in (INPUT, SINK, REAR):
+            self._resync_queue(queue)
+        self._resync_tasks()
+
+    def _resync_arrivals(self) -> None:
+        self._resync_queue(INPUT)
+        self._resync_tasks()
+
+    def _resync_queue(self, queue: str) -> None:
+        for signal in self._signals.get(queue, ()):
+            signal.set()
+        if (turns := self._turns.get(queue)) is not None:
             turns.call_all()
+
+    def _resync_tasks(self) -> None:
         for waiters in self._tasks.values():
             for waiting in waiters:
                 waiting.add({"s": "resync"})

@@ -16,7 +16,8 @@ Per queue (``in`` the input, ``sink`` the results, ``rear`` the dead letters)::
                                     size (bytes), idem (name of its idempotency key's hash),
                                     claim ("<bytes> <name>": the body lies elsewhere, data is empty)
                                     input only: state, dlv, token, worker, reply, progress,
-                                    cancel_tags, cancel_data, reaping, requeued, passed (times bypassed)
+                                    cancel_tags, cancel_data, reaping, requeued, passed (times bypassed),
+                                    interrupt, skips (of the delivery that runs)
                                     rear only: dlv, put_at (ms)
                                     both: user, kin (what it has in common with others, a name a line;
                                     the first says with what it can be rendered in one batch)
@@ -47,22 +48,33 @@ Input queue only::
     …:in:leases             zset    index -> ms at which the lease ends; reserved and running tasks
     …:in:started            zset    index -> ms at which the running delivery started
     …:in:token              string  last lease token given out
+    …:in:paused             string  there while workers are to take no tasks
     …:in:bell               list    one element wakes one idle worker (BLPOP)
 
 Per service::
 
     …:idem:<q>:<user>:<key> hash    what was put under an idempotency key: index, rid, reply, print (digest of
                                     the request); expires an hour after the item is gone
-    …:reply:<rid>           hash    result of a task whose caller waits (data or claim, tags); expires
+    …:reply:<rid>           hash    result of a task whose caller waits or comes back later (data or claim,
+                                    tags, at, keep, state, interrupted); expires
+    …:record:<rid>          hash    what was asked of a task whose result is kept (user, name, kind, params,
+                                    at, bookmarked, cut); expires a week after its end
+    …:records               zset    request id -> ms at which its record was made
     …:claims:announced      zset    name of a claim whose body is being brought -> ms at which that began
     …:claims:gone           zset    name of a claim that nothing refers to -> ms since when (or from when)
     …:done:<rid>            hash    how a task ended (index, state, token, sink); expires
-    …:inbox:<worker>        list    "cancel <index>" and "drop <token>" for one worker; expires
+    …:alias:<user>:<name>   string  request id of the task that its sender calls so; expires
+    …:preview:<rid>         hash    newest preview of a running task (number, type, data); expires
+    …:inbox:<worker>        list    "cancel <index>", "drop <token>", "do <order>", "interrupt <token>" and
+                                    "skip <token> <how many times so far>" for one worker; expires
+    …:options               string  the service's options that are not at their defaults, JSON; every task
+                                    gets a copy in its meta
     …:workers               zset    worker id -> ms of its last heartbeat
     …:worker:<id>           string  JSON heartbeat; expires
     …:promoted              string  id of the last promotion of a replica that the counters were moved on for
     …:barrier               string  empty; written before WAIT, which waits for a connection's own last write
     …:events                channel what changed, as JSON: {"q": queue} and/or {"r": rid, "s": state, …}
+    …:arrivals              channel the same for tasks that were put, which are many and concern few
 
 Order: a larger priority is served first, within a priority the smaller index. Both are packed into one
 score, ``index - priority * 2**43``. Priorities are clamped to -511..511, so the score stays within the
@@ -103,7 +115,9 @@ class Keys:
         self.service = service
         self.root = f"easel:{{{service}}}"
         self.events = f"{self.root}:events"
+        self.arrivals = f"{self.root}:arrivals"
         self.workers = f"{self.root}:workers"
+        self.options = f"{self.root}:options"
         self.barrier = f"{self.root}:barrier"
         self.promoted = f"{self.root}:promoted"
         self.waiting = self.of(INPUT, "waiting")
@@ -112,6 +126,7 @@ class Keys:
         self.bell = self.of(INPUT, "bell")
         self.claims_announced = f"{self.root}:claims:announced"
         self.claims_gone = f"{self.root}:claims:gone"
+        self.records = f"{self.root}:records"
 
     @property
     def slot(self) -> int:
@@ -145,6 +160,18 @@ class Keys:
     def done(self, request_id: str) -> str:
         """How a task ended."""
         return f"{self.root}:done:{request_id}"
+
+    def record(self, request_id: str) -> str:
+        """What was asked of a task whose result is kept."""
+        return f"{self.root}:record:{request_id}"
+
+    def alias(self, user: str, name: str) -> str:
+        """The task that one user calls by a name."""
+        return f"{self.root}:alias:{safe(user)}:{safe(name)}"
+
+    def preview(self, request_id: str) -> str:
+        """Newest preview of a running task."""
+        return f"{self.root}:preview:{request_id}"
 
 
 def safe(name: str) -> str:

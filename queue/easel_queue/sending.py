@@ -26,7 +26,9 @@ from easel_queue.claim_calls import ClaimCalls
 from easel_queue.dead_calls import DeadCalls
 from easel_queue.errors import NotReplicatedError, QueueError, QueueUnavailableError
 from easel_queue.keys import INPUT, REAR, SINK, Keys
+from easel_queue.options_calls import OptionsCalls
 from easel_queue.promotion import Greeting
+from easel_queue.record_calls import RecordCalls
 from easel_queue.scripts import load_scripts
 from easel_queue.stream_calls import StreamCalls
 from easel_queue.task_calls import TaskCalls
@@ -105,6 +107,8 @@ class Sender:
         self.rear = StreamCalls(self.keys, REAR)
         self.dead = DeadCalls(self.keys)
         self.claims = ClaimCalls(self.keys)
+        self.options = OptionsCalls(self.keys)
+        self.records = RecordCalls(self.keys)
         self._clock = clock
         self._wait_replicas = wait_replicas
         self._wait_ms = wait_ms

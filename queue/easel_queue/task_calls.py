@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from easel_queue.call import Call, Raw, chunks, mapping, split_body, text, to_json
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT, REAR, SINK
-from easel_queue.line_calls import LineCalls, last_of, read_task, with_request_id
+from easel_queue.line_calls import last_of, read_task, with_request_id
 from easel_queue.model import (
     Body,
     CancelOutcome,
@@ -27,9 +27,10 @@ from easel_queue.model import (
     Task,
     Worker,
 )
+from easel_queue.run_calls import RunCalls
 
 
-class TaskCalls(LineCalls):
+class TaskCalls(RunCalls):
     """Builds the calls about tasks of one service."""
 
     def start(self, task: Task, *, lease_ms: int) -> Call[int]:
@@ -228,6 +229,13 @@ class TaskCalls(LineCalls):
         names = (self.keys.workers, self.keys.worker(worker))
         return Call("beat_worker", names, (worker, to_json(info), ttl_ms), lambda raw: None)
 
+    def tell_workers(self, message: str, *, ttl_ms: int = 60_000) -> Call[int]:
+        """Put one message into the inbox of every living worker; answers how many were told.
+
+        A worker that does not read it within `ttl_ms` (it is being stopped, say) never will.
+        """
+        return Call("tell_workers", (self.keys.workers,), (message, ttl_ms), int, repeatable=False)
+
     def workers(self) -> Call[tuple[Worker, ...]]:
         """Every worker whose heartbeat has not expired."""
 
@@ -244,7 +252,8 @@ def _result_tags(task: Task, extra: Mapping[str, str] | None) -> str:
 def _renewal(raw: Raw, task: Task, what: str) -> Renewal:
     if isinstance(raw, int):
         raise_for(raw, f"task {task.index}: {what}")
-    return Renewal(int(float(raw[0])), bool(raw[1]))
+    cancelled, interrupted, skips = raw[1]
+    return Renewal(int(float(raw[0])), bool(cancelled), bool(interrupted), int(skips))
 
 
 def read_entries(raw: list[Raw]) -> tuple[Entry, ...]:

@@ -18,10 +18,14 @@ MODEL_FOLDERS = (
     "ESRGAN",
     "RealESRGAN",
     "SwinIR",
+    "DAT",
+    "ScuNET",
     "GFPGAN",
     "Codeformer",
     "deepbooru",
+    "torch_deepdanbooru",
     "BLIP",
+    "interrogate",
     "CLIP",
 )
 """Folders under ``models/``, named as A1111 and its ControlNet extension name them."""

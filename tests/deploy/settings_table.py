@@ -44,7 +44,7 @@ def shown(default: Any) -> str:
     if isinstance(default, SecretStr):
         return shown(default.get_secret_value())
     if isinstance(default, tuple):
-        return f"`{','.join(default)}`" if default else ""
+        return f"`{','.join(map(str, default))}`" if default else ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

@@ -129,3 +129,41 @@ async def test_without_tokens_nobody_is_asked(gateway: RunningGateway) -> None:
     assert (await gateway.client.get("/healthz")).status_code == 200
     shown = {"Authorization": "whatever"}  # clients send their token always
     assert (await gateway.client.get(gateway.sink, headers=shown)).status_code == 204
+
+
+@pytest.fixture
+async def with_passwords(start_gateway: StartGateway) -> RunningGateway:
+    return await start_gateway(tokens=f"alice:{TOKEN}", api_auth="bob:bobs-secret, carol:other secret")
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        (basic("bob", "bobs-secret"), 200),
+        (basic("carol", "other secret"), 200),
+        (basic("bob", TOKEN), 200),  # a token is a password for any name
+        (TOKEN, 200),
+        (basic("bob", "other secret"), 401),
+        (basic("alice", "bobs-secret"), 401),
+        ("bobs-secret", 401),
+        ("Bearer bob:bobs-secret", 401),
+        (basic("bob", ""), 401),
+        ("", 401),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sdapi/v1/options", "/sdapi/v1/loras", "/easel/v1/workers"])
+async def test_passwords_open_every_route_beside_the_tokens(
+    with_passwords: RunningGateway, path: str, shown: str, status: int
+) -> None:
+    headers = {"Authorization": shown} if shown else {}
+    response = await with_passwords.client.get(path, headers=headers)
+    assert response.status_code == status, response.text
+
+
+async def test_a_passwords_user_is_the_user_of_what_they_send(with_passwords: RunningGateway) -> None:
+    headers = {"Authorization": basic("bob", "bobs-secret")}
+    put = await with_passwords.client.post(with_passwords.source, content=b"x", headers=headers)
+    assert put.status_code == 200
+    task = await with_passwords.queue.run(with_passwords.queue.tasks.reserve(worker="w", lease_ms=1000))
+    assert task is not None
+    assert task.meta["user"] == "bob"

@@ -50,3 +50,23 @@ def test_an_address_in_use_is_named(python: str, tmp_path: Path) -> None:
     assert process.returncode == 1
     assert f"127.0.0.1:{port}" in text
     assert "EASEL_PORT" in text
+
+
+def test_a_request_may_stop_it_where_that_is_allowed(
+    python: str, tmp_path: Path, redis_url: str, service: str
+) -> None:
+    process = start(
+        python,
+        tmp_path,
+        EASEL_PORT="0",
+        EASEL_REDIS_URL=redis_url,
+        EASEL_SERVICE=service,
+        EASEL_API_SERVER_STOP="true",
+    )
+    assert process.stderr is not None
+    address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+    assert address
+    answer = httpx.post(f"{address[0]}/sdapi/v1/server-stop", timeout=60)
+    assert (answer.status_code, answer.text) == (200, "Stopping.")
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0, rest

@@ -48,7 +48,7 @@ def test_the_scripts_keep_the_promises_at_length(redis_url: str) -> None:
         ("release_task", "tonumber(head) < tonumber(member)", "tonumber(head) > 0"),
         ("finish_task", "'working', -1)", "'working', 0)"),
         ("release_task", "'dlv', -1", "'dlv', 0"),
-        ("commit_entries", "not held(queue, member)", "false"),
+        ("commit_entries", "not held(queue, member, others)", "false"),
         ("cancel_task", "if f[1] == 'running'", "if f[1] == 'reserved'"),
         ("reject_entries", "if times + 1 < max_delivery", "if times < max_delivery"),
         ("reject_entries", "ARGV[5] == uid)", "ARGV[5] ~= '')"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -40,3 +41,35 @@ def test_scripts_are_sent_again_after_redis_forgot_them(queue: Queue) -> None:
     queue.run(queue.sink.count())
     queue._redis.script_flush()
     assert queue.run(queue.sink.count()) == 0
+
+
+def test_a_script_carries_only_the_functions_that_it_uses() -> None:
+    library = """\
+-- used, last and unused are words here, not uses
+local function last()
+  return 1
+end
+
+local function used()
+  return last()
+end
+
+local function unused()
+  return used()
+end
+"""
+    script = assemble("lean", 0, "-- @include library\nreturn used()", {"library": library})
+    assert "function used" in script.source
+    assert "function last" in script.source
+    assert "unused" not in script.source
+
+
+def test_every_function_that_a_script_calls_is_there() -> None:
+    # Redis compiles a script whatever it calls; what is missing shows only when its line is reached.
+    calls = re.compile(r"(?<![\w.:])(\w+)\(")
+    for script in load_scripts().values():
+        code = re.sub(r"--.*|'[^']*'", "", script.source)
+        defined = {*re.findall(r"function (\w+)\(", code), "function"}
+        known = {"tonumber", "tostring", "pairs", "ipairs", "unpack", "type", "error", "pcall", "next"}
+        keywords = {"if", "elseif", "while", "and", "or", "not", "return", "in"}
+        assert set(calls.findall(code)) <= defined | known | keywords, script.name

@@ -43,8 +43,8 @@ async def test_a_hub_stopped_while_it_connects_ends(own_redis: RedisServer) -> N
         hub = EventHub(queue)
         await hub.start()
         await asyncio.wait_for(hub.stop(), 10)
-        assert hub._runner is not None
-        assert hub._runner.done()
+        assert hub._changes._runner is not None
+        assert hub._changes._runner.done()
         await queue.close()
 
 
@@ -79,7 +79,7 @@ def test_a_reset_connection_is_an_absent_redis_under_uvloop_too(
 def test_the_hub_outlives_reset_connections_under_uvloop_too(
     proxied: tuple[Proxy, str], redis_url: str, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("easel_queue.hub.RECONNECT_S", (0.001,))  # hundreds of tries, not three
+    monkeypatch.setattr("easel_queue.feed.RECONNECT_S", (0.001,))  # hundreds of tries, not three
     proxy, url = proxied
 
     async def scenario() -> None:

@@ -153,8 +153,10 @@ class Watched:
         self.wait_replicating()
 
     def wait_replicating(self, replicas: int = 1) -> None:
-        """Return once so many replicas follow the master and the sentinels know each of them."""
+        """Return once so many replicas have what the master writes and the sentinels know each of them."""
         until("replicas", lambda: _online(self.master) >= replicas)
+        # Online is what the master calls a replica that was sent everything; it may still be loading it.
+        until("a confirmed write", lambda: _confirms(self.master, replicas))
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 until("sentinels that know everything", lambda c=client: _knows(c, self, replicas))  # type: ignore[misc]
@@ -296,6 +298,12 @@ def _online(server: Server) -> int:
         for name, value in info.items()
         if name.startswith("slave") and isinstance(value, dict) and value["state"] == "online"
     )
+
+
+def _confirms(server: Server, replicas: int) -> bool:
+    with server.client() as client:
+        client.set("confirmed", "")
+        return int(client.wait(replicas, 1000)) >= replicas
 
 
 def _knows(sentinel: redis.Redis, setup: Watched, replicas: int) -> bool:

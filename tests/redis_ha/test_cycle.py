@@ -42,7 +42,8 @@ async def test_the_life_of_a_task_from_an_event_loop(url: str, service: str) -> 
     await hub.start()
     await hub.ready()
     rid = uuid.uuid4().hex
-    with hub.on_task(rid) as events:
+    with hub.on_task(rid, arrival=True) as events:
+        assert await events.next(5) == {"s": "resync"}
         await queue.run(queue.tasks.put(b"body", request_id=rid))
         task = await queue.run(queue.tasks.reserve(worker="w", lease_ms=10_000))
         assert task is not None

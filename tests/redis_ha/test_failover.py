@@ -73,7 +73,8 @@ async def connected(url: str) -> tuple[Queue, AsyncQueue, EventHub]:
     hub = EventHub(loop_queue)
     await hub.start()
     await hub.ready()
-    return Queue(url, wait_replicas=1), loop_queue, hub
+    # A starved machine may need more than the usual second for a confirmation; that is not tested here.
+    return Queue(url, wait_replicas=1, wait_ms=4000), loop_queue, hub
 
 
 async def close(queue: Queue, loop_queue: AsyncQueue, hub: EventHub) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
+from easel_worker.previews import PreviewImage
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
 
@@ -30,6 +33,34 @@ BREAKS: dict[bytes, Callable[[], None]] = {
     b"memory": _raise_memory,
     b"recursion": _raise_recursion,
 }
+
+
+class ObedientHandler(Handler[bytes, bytes]):
+    """Notes in which order its task and orders reach it. Its task runs until `gate` is set."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/obey",)
+    gate = threading.Event()
+    noted: ClassVar[list[str]] = []
+    reloaded = threading.Event()
+
+    def prepare(self, task: Task) -> bytes:
+        return task.data
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        self.gate.wait(60)
+        self.noted.append("task")
+        return prepared
+
+    def publish(self, task: Task, output: bytes) -> Outcome:
+        return Outcome(output)
+
+    def unload(self) -> None:
+        self.noted.append("unload")
+        raise RuntimeError("a bolt came loose")
+
+    def reload(self, checkpoint: str) -> None:
+        self.noted.append(f"reload {checkpoint}")
+        self.reloaded.set()
 
 
 class BreakingHandler(Handler[bytes, bytes]):
@@ -95,6 +126,17 @@ class GateHandler(Handler[bytes, bytes]):
 
     def publish(self, task: Task, output: bytes) -> Outcome:
         return Outcome(output)
+
+
+class PreviewHandler(GateHandler):
+    """Shows a preview of 24 x 16 pixels in the format that the body names, then waits at the gate."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/preview",)
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        kind: Any = prepared.decode()
+        ctx.preview(PreviewImage(np.full((16, 24, 3), 200, np.uint8), kind))
+        return super().run(prepared, ctx)
 
 
 class WarmGateHandler(GateHandler):

@@ -18,6 +18,7 @@ class Handoff:
     def __init__(self, depth: int) -> None:
         self._depth = depth
         self._jobs: deque[Job] = deque()
+        self._orders: deque[str] = deque()
         self._taking = False
         self._intake_open = True
         self._closed = False
@@ -43,13 +44,22 @@ class Handoff:
             self._changed.notify_all()
             return True
 
-    def take(self) -> Job | None:
-        """Next job for the torch thread; waits. None once closed and empty."""
+    def order(self, what: str) -> None:
+        """Have the torch thread do something before its next job. One that waits already is not repeated."""
+        with self._changed:
+            if what not in self._orders:
+                self._orders.append(what)
+                self._changed.notify_all()
+
+    def take(self) -> Job | str | None:
+        """Next job for the torch thread, or an order; waits. None once closed and empty."""
         with self._changed:
             self._taking = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._jobs or self._closed)
+            self._changed.wait_for(lambda: self._jobs or self._orders or self._closed)
             self._taking = False
+            if self._orders and not self._closed:
+                return self._orders.popleft()
             job = self._jobs.popleft() if self._jobs else None
             self._changed.notify_all()
             return job

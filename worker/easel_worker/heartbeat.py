@@ -10,6 +10,7 @@ from collections.abc import Callable
 from easel_worker import __version__
 from easel_worker.duty import Duty
 from easel_worker.handlers.registry import Registry
+from easel_worker.memory_report import memory_report
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
 from easel_worker.steady import SteadyQueue
@@ -56,7 +57,8 @@ class Heartbeat(Duty):
         self._beat(1)  # gone from the list of workers without waiting for the silence to be noticed
 
     def info(self) -> dict[str, object]:
-        """The record: who and where, state, task, counts, seconds busy and alive, and the handlers' facts."""
+        """The record: who and where, state, memory, task, counts, seconds busy and alive, and the handlers'
+        facts."""
         info: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -67,6 +69,7 @@ class Heartbeat(Duty):
             if self._stats.current is not None
             else "idle",
             "paths": list(self._registry.paths),
+            "memory": memory_report(self._settings.device),
         }
         for handler in self._registry:
             info.update(handler.describe())

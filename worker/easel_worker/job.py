@@ -36,7 +36,7 @@ class JobStoppedError(Exception):
 class Job:
     """One leased task, its handler, and whether it may go on.
 
-    Any thread may call `stop`; the torch thread notices at its next `check` or `wait`.
+    Any thread may call `stop`, `interrupt` and `skip`; the torch thread notices at its next step.
     """
 
     def __init__(self, task: Task) -> None:
@@ -50,8 +50,11 @@ class Job:
         self.writing = False
         """True while its result is being written: then the queue's answer to that says who has the task."""
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._told = threading.Event()
         self._reason: StopReason | None = None
+        self._interrupted = False
+        self._skips_asked = 0
+        self._skips_taken = 0
 
     @property
     def request_id(self) -> str:
@@ -68,8 +71,42 @@ class Job:
             if self._reason is not None and _STRENGTH.index(reason) <= _STRENGTH.index(self._reason):
                 return False
             self._reason = reason
-        self._stopped.set()
+        self._told.set()
         return True
+
+    def interrupt(self) -> bool:
+        """Tell the job to end early and to keep what is done. True when this is news."""
+        with self._lock:
+            news, self._interrupted = not self._interrupted, True
+        self._told.set()
+        return news
+
+    def skip(self, asked: int) -> bool:
+        """Tell the job to cut its current batch short; `asked` counts such wishes of this delivery, so that
+        one which is heard twice counts once. True when this is news."""
+        with self._lock:
+            news, self._skips_asked = asked > self._skips_asked, max(asked, self._skips_asked)
+        if news:
+            self._told.set()
+        return news
+
+    @property
+    def interrupted(self) -> bool:
+        """It should end at the next step, with the batches that are done and the current one as it is."""
+        return self._interrupted
+
+    @property
+    def skip_wanted(self) -> bool:
+        """The current batch should end at the next step, as it is."""
+        return self._skips_asked > self._skips_taken
+
+    def take_skip(self) -> bool:
+        """Answer `skip_wanted` and forget the wish."""
+        with self._lock:
+            wanted, self._skips_taken = self._skips_asked > self._skips_taken, self._skips_asked
+            if self._reason is None and not self._interrupted:
+                self._told.clear()
+        return wanted
 
     def check(self) -> None:
         """Raise `JobStoppedError` when the job must not go on."""
@@ -77,6 +114,6 @@ class Job:
             raise JobStoppedError(self._reason)
 
     def wait(self, seconds: float) -> None:
-        """Sleep up to `seconds`; raise `JobStoppedError` at once when told to stop meanwhile."""
-        self._stopped.wait(seconds)
+        """Sleep up to `seconds`, less when told something; raise `JobStoppedError` if that was to stop."""
+        self._told.wait(seconds)
         self.check()

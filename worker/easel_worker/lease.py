@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from easel_queue import LeaseLostError
+from easel_queue import LeaseLostError, Renewal
 from easel_worker.duty import Duty
 from easel_worker.job import Job, StopReason
 from easel_worker.steady import SteadyQueue
@@ -46,6 +46,11 @@ class LeaseKeeper(Duty):
         with self._lock:
             return next((job for job in self._held.values() if job.task.index == index), None)
 
+    def held_under(self, token: int) -> Job | None:
+        """The job held under this lease."""
+        with self._lock:
+            return self._held.get(token)
+
     def lose(self, token: int) -> None:
         """Somebody has ended this lease: its job, if it is still held, stops and writes nothing."""
         with self._lock:
@@ -73,6 +78,15 @@ class LeaseKeeper(Duty):
             return True
         if renewal is None:
             return False
-        if renewal.cancelled and job.stop(StopReason.CANCELLED):
-            log.info("task %s: cancelled", job.request_id)
+        heed(job, renewal)
         return True
+
+
+def heed(job: Job, renewal: Renewal) -> None:
+    """Tell a job what the queue's answer says that its clients wish."""
+    if renewal.cancelled and job.stop(StopReason.CANCELLED):
+        log.info("task %s: cancelled", job.request_id)
+    if renewal.interrupted and job.interrupt():
+        log.info("task %s: interrupted", job.request_id)
+    if job.skip(renewal.skips):
+        log.info("task %s: its current batch is skipped", job.request_id)

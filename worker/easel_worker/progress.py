@@ -12,6 +12,7 @@ from easel_contract.events import Progress
 from easel_queue import LeaseLostError
 from easel_worker.duty import Duty
 from easel_worker.job import Job, StopReason
+from easel_worker.lease import heed
 from easel_worker.steady import SteadyQueue
 
 log = logging.getLogger(__name__)
@@ -97,5 +98,5 @@ class ProgressReporter(Duty):
             if job.stop(StopReason.LEASE_LOST):
                 log.warning("task %s: the lease is lost; its work is dropped", job.request_id)
             return
-        if renewal is not None and renewal.cancelled and job.stop(StopReason.CANCELLED):
-            log.info("task %s: cancelled", job.request_id)
+        if renewal is not None:
+            heed(job, renewal)

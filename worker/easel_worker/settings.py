@@ -62,8 +62,10 @@ class WorkerSettings(CommonSettings):
         ge=0,
         description="Seconds the running task may take after SIGTERM before it is given back.",
     )
-    default_checkpoint: str = Field(
-        "", description="Checkpoint of requests that name none; empty is the model directory's first by name."
+    allow_pickle: bool = Field(
+        False,
+        description="Load weights from pickles (.pth, .pt) too, with torch's restricted reader; otherwise "
+        "safetensors only.",
     )
     checkpoint_cache: int = Field(1, ge=1, le=64, description="Checkpoints kept in memory.")
     metrics_port: int = Field(
@@ -71,7 +73,12 @@ class WorkerSettings(CommonSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="Address the Prometheus page listens on.")
     handlers: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("easel_worker.handlers.echo:EchoHandler", "easel_worker.handlers.txt2img:Txt2ImgHandler"),
+        (
+            "easel_worker.handlers.echo:EchoHandler",
+            "easel_worker.handlers.txt2img:Txt2ImgHandler",
+            "easel_worker.handlers.extras:ExtrasHandler",
+            "easel_worker.handlers.interrogate:InterrogateHandler",
+        ),
         description="What the worker serves: module:attribute, comma separated.",
     )
 

@@ -12,6 +12,7 @@ from easel_worker.handlers.registry import Registry
 from easel_worker.handoff import Handoff
 from easel_worker.job import Job
 from easel_worker.lease import LeaseKeeper
+from easel_worker.previews import PreviewSender
 from easel_worker.progress import ProgressReporter
 from easel_worker.publish import Publisher, Work
 from easel_worker.stats import Stats
@@ -36,6 +37,7 @@ class TorchThread(Duty):
         handoff: Handoff,
         publisher: Publisher,
         reporter: ProgressReporter,
+        previews: PreviewSender,
         stats: Stats,
         lease_ms: int,
         on_ready: Callable[[], None],
@@ -48,6 +50,7 @@ class TorchThread(Duty):
         self._handoff = handoff
         self._publisher = publisher
         self._reporter = reporter
+        self._previews = previews
         self._stats = stats
         self._lease_ms = lease_ms
         self._on_ready = on_ready
@@ -56,7 +59,9 @@ class TorchThread(Duty):
         if not self._set_up():
             return
         while (job := self._handoff.take()) is not None:
-            if self._start(job):
+            if isinstance(job, str):
+                self._obey(job)
+            elif self._start(job):
                 self._work(job)
 
     def _set_up(self) -> bool:
@@ -70,6 +75,19 @@ class TorchThread(Duty):
             return False
         self._on_ready()
         return True
+
+    def _obey(self, order: str) -> None:
+        """Have every handler unload or reload. One that cannot says so, and the worker goes on."""
+        verb, _, checkpoint = order.partition(" ")
+        for handler in self._registry:
+            try:
+                if verb == "reload":
+                    handler.reload(checkpoint)
+                else:
+                    handler.unload()
+            except Exception as error:  # noqa: BLE001 - a task that needs the model will tell its client
+                log.warning("%s: %s: %s: %s", order, type(handler).__name__, type(error).__name__, error)
+        log.info("%s: done", order)
 
     def _start(self, job: Job) -> bool:
         """Count the delivery, if that is not done already. False when the task is no longer ours to begin."""
@@ -102,7 +120,7 @@ class TorchThread(Duty):
         self._publisher.submit(work)
 
     def _render(self, job: Job, handler: Handler[object, object]) -> Work:
-        ctx = RunContext(job, self._reporter.report)
+        ctx = RunContext(job, self._reporter.report, self._previews.offer)
         with self._stats.running(job):
             try:
                 job.check()  # it may have been cancelled since it was reserved

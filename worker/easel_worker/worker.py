@@ -21,6 +21,7 @@ from easel_worker.inbox import Inbox
 from easel_worker.job import StopReason
 from easel_worker.lease import LeaseKeeper
 from easel_worker.prefetch import Prefetcher
+from easel_worker.previews import PreviewSender
 from easel_worker.progress import ProgressReporter
 from easel_worker.publish import Publisher
 from easel_worker.settings import WorkerSettings
@@ -52,8 +53,9 @@ class Worker:
         claims = Claims(depot, queue_.claims, self._queue)
         self._handoff = Handoff(settings.prefetch)
         self._reporter = ProgressReporter(self._queue, self._crashed)
+        self._previews = PreviewSender(self._queue, self._crashed)
         self._leases = LeaseKeeper(self._queue, settings.lease_ms, self._crashed)
-        self._inbox = Inbox(self._queue, settings.worker_id, self._leases, self._crashed)
+        self._inbox = Inbox(self._queue, settings.worker_id, self._leases, self._handoff.order, self._crashed)
         self.heartbeat = Heartbeat(self._queue, registry, stats, settings, self._crashed)
         self._publisher = Publisher(
             self._queue, claims, self._leases, self._reporter, stats, settings, self._crashed
@@ -75,6 +77,7 @@ class Worker:
             self._handoff,
             self._publisher,
             self._reporter,
+            self._previews,
             stats,
             settings.lease_ms,
             self._ready,
@@ -92,6 +95,7 @@ class Worker:
         for duty in (
             self._leases,
             self._reporter,
+            self._previews,
             self._inbox,
             self._publisher,
             self.heartbeat,
@@ -147,7 +151,7 @@ class Worker:
 
     def _stop_duties(self) -> None:
         self._queue.give_up.set()
-        duties = (self._inbox, self._leases, self._reporter, self.heartbeat)
+        duties = (self._inbox, self._leases, self._reporter, self._previews, self.heartbeat)
         for duty in duties:
             duty.stop()
         for duty in duties:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from easel_gateway.eas.query import Query
 
 _CHANGING = {"POST", "PUT", "DELETE"}
 
 
-class BareAddressMiddleware:
+class BareAddress:
     """Rewrite the two bare addresses to those under ``/api/predict/``.
 
     The Go SDK asks like this when its base path is set to nothing. ``GET /`` without a parameter of the EAS
     dialect stays the page. Outside of what guards the queue's addresses, so that the same guards hold.
     """
 
-    def __init__(self, app: ASGIApp, service: str) -> None:
-        self.app = app
+    def __init__(self, service: str) -> None:
         self._source = f"/api/predict/{service}"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"}:
-            path = self._meant(scope)
-            if path:
-                # In place, so that the outer middleware sees which route was found.
-                scope["path"], scope["raw_path"] = path, path.encode()
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Scope) -> None:
+        """The guard."""
+        path = self._meant(scope)
+        if path:
+            scope["path"], scope["raw_path"] = path, path.encode()
 
     def _meant(self, scope: Scope) -> str:
         if scope["path"] in {"/sink", "/sink/"}:

@@ -6,8 +6,9 @@ import re
 import time
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from easel_gateway.edge.guards import header
 
 _SANE = re.compile(r"[A-Za-z0-9_.\-]{1,128}\Z")
 
@@ -27,7 +28,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
+        given = header(scope, b"x-request-id") or ""
         chosen = bool(_SANE.match(given)) and given not in {".", ".."}
         request_id = given if chosen else str(uuid.uuid4())
         state = scope.setdefault("state", {})
@@ -40,9 +41,11 @@ class RequestIdMiddleware:
                 "websocket.http.response.start",
                 "websocket.accept",
             }:
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Process-Time"] = f"{time.perf_counter() - started:.4f}"
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-process-time", b"%.4f" % (time.perf_counter() - started)),
+                ]
             await send(message)
 
         await self.app(scope, receive, send_named)

@@ -48,6 +48,7 @@ _DESCRIPTIONS = {
     422: "Wrong fields, or an idempotency key of another request",
     429: "One user has sent too much; repeat it after `Retry-After`",
     500: "It failed",
+    501: "Easel does not do this",
     503: "Full, overloaded, or Redis is away; repeat it after `Retry-After`",
 }
 _EVERYWHERE = (400, 401, 403, 503)

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from easel_contract.checkpoints import Library
+from easel_contract.checkpoints import Library, ModelFile
 from easel_gateway.gateway import gateway_of
 
 HASH_AT_MOST = 256 * 1024 * 1024
@@ -47,7 +47,7 @@ def list_checkpoints(library: Library) -> list[CheckpointItem]:
         digest = library.sha256(model, at_most=HASH_AT_MOST)
         items.append(
             CheckpointItem(
-                title=f"{model.name} [{digest[:10]}]" if digest else model.name,
+                title=title_of(library, model),
                 model_name=model.name,
                 hash=digest[:10] or None,
                 sha256=digest or None,
@@ -55,3 +55,9 @@ def list_checkpoints(library: Library) -> list[CheckpointItem]:
             )
         )
     return items
+
+
+def title_of(library: Library, model: ModelFile) -> str:
+    """A checkpoint's name, followed by ``[hash]`` where that is known. May read its weights."""
+    digest = library.sha256(model, at_most=HASH_AT_MOST)
+    return f"{model.name} [{digest[:10]}]" if digest else model.name

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from easel_gateway.gateway import Gateway
+from easel_gateway.tasks.previews import data_uri, newest_preview
 from easel_queue import State, Status
 
 MAX_WAIT_S = 30.0
@@ -35,11 +36,13 @@ def render_status(status: Status) -> dict[str, Any]:
 
 async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIterator[bytes]:
     """Events of one task until it ends: ``state`` when its state or position changed, ``progress`` with the
-    worker's snapshot, ``end`` with the last state. Yields nothing if no such task appears within `wait_s`."""
+    worker's snapshot, ``preview`` with a picture so far, ``end`` with the last state. Yields nothing if no
+    such task appears within `wait_s`."""
     with gateway.hub.on_task(request_id) as events:
-        status = await _first_status(gateway, request_id, events, wait_s)
+        status = await _first_status(gateway, request_id, wait_s)
         shown: object = None
         silent_s = 0.0
+        shown_preview = -1
         while status is not None:
             body = render_status(status)
             if status.state.ended:
@@ -50,9 +53,13 @@ async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIt
                 shown, silent_s = place, 0.0
                 yield _event("state", body)
             event = await events.next(POLL_S)
-            while event is not None and event.get("s") == "progress":
+            while event is not None and event.get("s") in {"progress", "preview"}:
                 silent_s = 0.0
-                yield _event("progress", event.get("p") or {})
+                if event["s"] == "progress":
+                    yield _event("progress", event.get("p") or {})
+                elif (preview := await newest_preview(gateway, request_id, known=shown_preview)) is not None:
+                    shown_preview = preview.number
+                    yield _event("preview", {"id": preview.number, "image": data_uri(preview)})
                 event = await events.next(POLL_S)
             if gateway.closing.is_set():
                 return
@@ -66,15 +73,19 @@ async def follow(gateway: Gateway, request_id: str, *, wait_s: float) -> AsyncIt
             yield _event("end", {"request_id": request_id, "status": State.DELETED.value})
 
 
-async def _first_status(gateway: Gateway, request_id: str, events: Any, wait_s: float) -> Status | None:
+async def _first_status(gateway: Gateway, request_id: str, wait_s: float) -> Status | None:
     clock = asyncio.get_running_loop()
     deadline = clock.time() + wait_s
-    while True:
-        status = await gateway.queue.run(gateway.queue.tasks.status(request_id))
-        rest = deadline - clock.time()
-        if status is not None or rest <= 0 or gateway.closing.is_set():
-            return status
-        await events.next(min(rest, POLL_S))
+    known = gateway.queue.tasks.status(request_id)
+    if (status := await gateway.queue.run(known)) is not None or wait_s <= 0:
+        return status
+    with gateway.hub.on_task(request_id, arrival=True) as events:
+        while True:
+            status = await gateway.queue.run(known)
+            rest = deadline - clock.time()
+            if status is not None or rest <= 0 or gateway.closing.is_set():
+                return status
+            await events.next(min(rest, POLL_S))
 
 
 def _event(name: str, body: object) -> bytes:

@@ -38,8 +38,8 @@ async def task_status(request: Request, request_id: str) -> dict[str, Any]:
 async def task_events(
     request: Request, request_id: str, wait_s: Annotated[float, Query(allow_inf_nan=False)] = 0.0
 ) -> StreamingResponse:
-    """Server-sent events `state`, `progress` and, last, `end`. `wait_s` (at most 30) is how long a task that
-    is not known yet may take to appear, for a client that listens before it posts."""
+    """Server-sent events `state`, `progress`, `preview` and, last, `end`. `wait_s` (at most 30) is how
+    long a task that is not known yet may take to appear, for a client that listens before it posts."""
     events = follow(gateway_of(request), request_id, wait_s=min(max(wait_s, 0.0), MAX_WAIT_S))
     first = await anext(events, None)
     if first is None:

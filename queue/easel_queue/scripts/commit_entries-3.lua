@@ -8,20 +8,24 @@
 -- @include entry
 -- @include stream
 local queue, gid = ARGV[3], ARGV[4]
-local committed, uids, seen = 0, {}, {}
+local committed, uids, seen, others = 0, {}, {}, {}
+for _, other in ipairs(groups_of(queue)) do
+  if other ~= gid then
+    others[#others + 1] = other
+  end
+end
 for position = 5, #ARGV do
   local member = ARGV[position]
   if redis.call('ZSCORE', KEYS[1], member) then
     committed = committed + 1
-    local uid = redis.call('HGET', key(queue, 'g:' .. gid .. ':pend'), member)
+    local uid = forget_in_group(queue, gid, member)
     if uid and not seen[uid] then
       seen[uid] = true
       uids[#uids + 1] = uid
     end
-    forget_in_group(queue, gid, member)
     local state = queue == 'in' and redis.call('HGET', key('in', 'e:' .. member), 'state')
-    if (not state or state == 'waiting') and not held(queue, member) then
-      drop(queue, member)
+    if (not state or state == 'waiting') and not held(queue, member, others) then
+      drop(queue, member, {}) -- no group knows of it
     end
   end
 end

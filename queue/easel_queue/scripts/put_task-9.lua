@@ -24,8 +24,10 @@
 -- @include evict
 -- @include once
 -- @include user
+-- @include options
 local rids, user = KEYS[3], ARGV[19]
 local rid, priority, print = ARGV[3], tonumber(ARGV[7]), ARGV[11]
+local meta = with_options(ARGV[6])
 local max_length, max_bytes = tonumber(ARGV[9]), tonumber(ARGV[12])
 
 local before = put_before(KEYS[9], print)
@@ -40,7 +42,7 @@ if redis.call('EXISTS', KEYS[8]) == 1 then
   return ENDED
 end
 
-local size = #ARGV[4] + #ARGV[5] + #ARGV[6] + claim_size(ARGV[18])
+local size = #ARGV[4] + #ARGV[5] + #meta + claim_size(ARGV[18])
 if max_bytes > 0 and size > max_bytes then
   return TOO_LARGE
 end
@@ -48,7 +50,7 @@ local too_much = beyond(user, tonumber(ARGV[22]), tonumber(ARGV[23]))
 if too_much then
   return too_much
 end
-local full = not fits(length_of('in'), bytes_of('in'), size, max_length, max_bytes)
+local full = not fits_into('in', size, max_length, max_bytes)
 local evicted = full and ARGV[15] == '1' and victims(priority, size, max_length, max_bytes)
 if full and not evicted then
   return QUEUE_FULL
@@ -65,7 +67,7 @@ evict_tasks(evicted or {}, ARGV[16], ARGV[17])
 
 local index = redis.call('INCR', KEYS[1])
 store_entry('in', index, rid, priority, {
-  'data', ARGV[4], 'tags', ARGV[5], 'meta', ARGV[6], 'reply', ARGV[8], 'state', 'waiting', 'user', user, 'kin', ARGV[21],
+  'data', ARGV[4], 'tags', ARGV[5], 'meta', meta, 'reply', ARGV[8], 'state', 'waiting', 'user', user, 'kin', ARGV[21],
 }, claim)
 if print ~= '' then
   remember_put(KEYS[9], print, 'in', index, rid, ARGV[8])
@@ -76,5 +78,5 @@ if ARGV[23] ~= '0' then
   count_put(user, index)
 end
 ring()
-say({ q = 'in', r = rid, s = 'waiting' })
+redis.call('PUBLISH', root .. ':arrivals', cjson.encode({ q = 'in', r = rid, s = 'waiting' }))
 return index

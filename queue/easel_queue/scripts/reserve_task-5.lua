@@ -3,7 +3,7 @@
 -- Guarantees: no lower priority goes before a higher one; one user's tasks go in order, users in turn by their shares
 -- (see line); a task is bypassed for kin at most `bypass` times; one task, one lease, for each of a batch too.
 -- While the sink is at its limit nothing is handed out (back-pressure: results must have a place to go), unless the
--- sink drops its oldest results.
+-- sink drops its oldest results; nor while the line is paused.
 -- KEYS  1 in:waiting  2 in:leases  3 in:token  4 in:bell  5 sink:entries
 -- ARGV  1 root  2 now  3 worker  4 lease ms  5 sink max length  6 sink max bytes  7 1 = the sink drops its oldest
 --       8 tasks at most  9 tasks of one user that may be in work (0: no limit)  10 bypass  11 1 = start them
@@ -36,7 +36,7 @@ local function next_lane()
 end
 
 local evict = ARGV[7] == '1' and redis.call('ZCARD', KEYS[1]) > 0
-if has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
+if redis.call('EXISTS', key('in', 'paused')) == 0 and has_room('sink', 1, tonumber(ARGV[5]), tonumber(ARGV[6]), evict) then
   while #tasks < limit do
     local priority, place, at, out_of_turn = next_lane()
     if not place then

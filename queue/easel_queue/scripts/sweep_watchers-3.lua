@@ -33,9 +33,10 @@ for _, gid in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now - GR
     redis.call('DEL', group .. ':todo', group .. ':pend', group .. ':failed', group .. ':aside')
     redis.call('ZREM', KEYS[2], gid)
     -- What the other groups have all committed was only waiting for this one.
-    if redis.call('ZCARD', KEYS[2]) > 0 then
+    local others = groups_of(queue)
+    if #others > 0 then
       for _, member in ipairs(members) do
-        if not held(queue, member) and queue ~= 'in' then
+        if not held(queue, member, others) and queue ~= 'in' then
           remove_entry(queue, member)
         end
       end

@@ -41,7 +41,7 @@ def test_the_same_job_gives_the_same_picture_bit_for_bit(sampler: str, draw: Dra
     assert first.std() > 10
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", "DPM++ SDE", "Euler a", "DDIM CFG++", "UniPC", "LCM"])
 def test_prompt_seed_and_steps_change_the_picture(sampler: str, draw: Draw) -> None:
     picture = draw(sampler=sampler)
     assert mean_difference(picture, draw(sampler=sampler, prompt="a red house")) > 1
@@ -59,7 +59,7 @@ def test_other_fields_change_the_picture(change: dict[str, Any], draw: Draw) -> 
     assert mean_difference(draw(), draw(**change)) > 0.2
 
 
-@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ 2M", "UniPC"])
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE", "DPM adaptive", "UniPC"])
 def test_an_image_of_a_batch_equals_a_single_run(sampler: str, draw: Draw) -> None:
     batch = draw(sampler=sampler, seeds=(7, 8, 9))
     assert batch.shape == (3, 64, 64, 3)
@@ -144,7 +144,7 @@ class StopNowError(Exception):
     pass
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["Euler", "DPM++ SDE", "DPM fast", "DPM adaptive", "PLMS"])
 def test_on_step_stops_the_job(sampler: str, checkpoint: Checkpoint) -> None:
     seen: list[int] = []
 
@@ -154,7 +154,7 @@ def test_on_step_stops_the_job(sampler: str, checkpoint: Checkpoint) -> None:
             raise StopNowError
 
     with pytest.raises(StopNowError):
-        txt2img(checkpoint, Txt2ImgJob("a cat", width=64, height=64, steps=6, sampler=sampler), on_step=stop)
+        txt2img(checkpoint, Txt2ImgJob("a cat", width=64, height=64, steps=8, sampler=sampler), on_step=stop)
     assert seen == [1, 2]
 
 
@@ -188,7 +188,7 @@ def test_bf16_draws_nearly_the_same(model_folder: Path, draw: Draw) -> None:
         ({"cfg_scale": float("nan")}, "cfg_scale: nan should be a finite number"),
         ({"sampler": "Eul"}, "sampler: 'Eul' is unknown"),
         ({"scheduler": "slow"}, "scheduler: 'slow' is unknown"),
-        ({"rng": "GPU"}, "rng: 'GPU' is unknown"),
+        ({"rng": "TPU"}, "rng: 'TPU' is unknown"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(fields: dict[str, Any], message: str, draw: Draw) -> None:

@@ -17,6 +17,9 @@ from easel_worker.diffusion.errors import CheckpointError
 
 Floats = NDArray[np.float64]
 
+# The last alpha of a zero terminal SNR schedule, instead of 0: sigma stays finite (4518.76), as in A1111.
+_LAST_ALPHA = 4.8973451890853435e-08
+
 
 class ModelSigmas:
     """A model's sigma for each training timestep, ascending, and the way between the two.
@@ -52,12 +55,25 @@ class ModelSigmas:
         """
         return float(np.interp(np.log(sigma), self._log, self._timesteps))
 
+    def every(self, stride: int) -> ModelSigmas:
+        """Every `stride`-th level, counted so that the largest is among them; timesteps are renumbered."""
+        return ModelSigmas(self.table[::-1][::stride][::-1])
+
+    def zero_terminal_snr(self) -> ModelSigmas:
+        """The levels shifted and scaled in sqrt(alpha) so that the last has (nearly) no signal (Lin et al.
+        2023, algorithm 1). The first stays what it was.
+        """
+        roots = (1.0 + self.table**2) ** -0.5
+        roots = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
+        alphas = np.append(roots[:-1] ** 2, _LAST_ALPHA)
+        return ModelSigmas(np.sqrt((1.0 - alphas) / alphas))
+
 
 def model_sigmas(scheduler_config: Mapping[str, Any]) -> ModelSigmas:
     """The levels that a diffusers `scheduler_config.json` describes (its beta_* fields; Ho et al. 2020).
 
-    sigma = sqrt((1 - a) / a) with a the running product of 1 - beta. Raises `CheckpointError` for a beta
-    schedule that we do not know, and for zero terminal SNR, whose last sigma is infinite.
+    sigma = sqrt((1 - a) / a) with a the running product of 1 - beta; `rescale_betas_zero_snr` as in
+    `ModelSigmas.zero_terminal_snr`. Raises `CheckpointError` for a beta schedule that we do not know.
     """
     try:
         start, end = float(scheduler_config["beta_start"]), float(scheduler_config["beta_end"])
@@ -79,7 +95,6 @@ def model_sigmas(scheduler_config: Mapping[str, Any]) -> ModelSigmas:
         raise CheckpointError(
             "scheduler_config.json: needs 0 < beta_start <= beta_end < 1 and two timesteps or more"
         )
-    if scheduler_config.get("rescale_betas_zero_snr"):
-        raise CheckpointError("scheduler_config.json: rescale_betas_zero_snr is not supported")
     alphas = np.cumprod(1.0 - betas)
-    return ModelSigmas(np.sqrt((1.0 - alphas) / alphas))
+    sigmas = ModelSigmas(np.sqrt((1.0 - alphas) / alphas))
+    return sigmas.zero_terminal_snr() if scheduler_config.get("rescale_betas_zero_snr") else sigmas

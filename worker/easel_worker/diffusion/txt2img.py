@@ -15,8 +15,8 @@ from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.prompts.editing import PromptSteps
-from easel_worker.diffusion.samplers.registry import AUTOMATIC, find_sampler
-from easel_worker.diffusion.samplers.solver import OnStep, Solver, solve
+from easel_worker.diffusion.samplers.solver import OnStep
+from easel_worker.diffusion.sampling import AUTOMATIC, SamplerOptions, SamplingRun, plan_txt2img
 from easel_worker.diffusion.text import TextModel, TextOptions
 
 # The VAE's factor between a picture's sides and its latent's.
@@ -75,23 +75,19 @@ def txt2img(checkpoint: Checkpoint, job: Txt2ImgJob, *, on_step: OnStep) -> NDAr
     drawn and `NanError` for an overflow; running out of memory comes out as torch raises it (see
     `memory.is_out_of_memory`).
     """
-    spec = find_sampler(job.sampler)
-    sigmas = tuple(float(sigma) for sigma in spec.levels(checkpoint.sigmas, job.steps, job.scheduler))
-    noise = NoiseSource(job.seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
-    images = len(job.seeds)
-    conditioning = make_conditioning(
-        TextModel(checkpoint, TextOptions(clip_skip=job.clip_skip)),
-        [job.prompt] * images,
-        [job.negative_prompt] * images,
-        PromptSteps(job.steps),
-    )
-    denoiser = Guidance(checkpoint, conditioning, GuidanceOptions(cfg_scale=job.cfg_scale), calls=job.steps)
-    eta = spec.eta if job.eta is None else job.eta
-    solver = Solver(denoise=denoiser, sigmas=sigmas, noise=noise, eta=eta)
-
-    unit_variance = spec.own_levels is not None
-    start = (1.0 + sigmas[0] ** 2) ** 0.5 if unit_variance else sigmas[0]
-    latents = solve(spec.sampler, solver, noise() * start, on_step)
-    if unit_variance:
-        latents = latents * (1.0 + sigmas[-1] ** 2) ** -0.5
-    return decode(checkpoint, latents)
+    options = SamplerOptions(eta=job.eta)
+    plan = plan_txt2img(job.sampler, job.scheduler, job.steps, model=checkpoint.sigmas, options=options)
+    text = TextModel(checkpoint, TextOptions(clip_skip=job.clip_skip))
+    prompt_steps = PromptSteps(job.steps * plan.calls_per_step)
+    batches = [(seed,) for seed in job.seeds] if plan.one_image else [job.seeds]
+    pictures = []
+    for seeds in batches:
+        images = len(seeds)
+        noise = NoiseSource(seeds, job.latent_shape, rng=job.rng, device=checkpoint.device)
+        conditioning = make_conditioning(
+            text, [job.prompt] * images, [job.negative_prompt] * images, prompt_steps
+        )
+        guidance = Guidance(checkpoint, conditioning, GuidanceOptions(cfg_scale=job.cfg_scale))
+        run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
+        pictures.append(decode(checkpoint, run.solve(run.start(), on_step)))
+    return np.concatenate(pictures)

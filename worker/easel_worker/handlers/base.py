@@ -14,6 +14,7 @@ from easel_worker.failure import Failure, failure_of
 if TYPE_CHECKING:
     from easel_queue import Task
     from easel_worker.job import Job
+    from easel_worker.previews import PreviewImage
     from easel_worker.settings import WorkerSettings
     from easel_worker.stats import Stats
 
@@ -23,12 +24,17 @@ O = TypeVar("O")  # noqa: E741 - the output's type variable; never confused with
 """What `run` makes for `publish`."""
 
 
+def _no_preview(job: Job, image: PreviewImage) -> None:
+    """For contexts that show none."""
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What a running handler may do besides its work. Lives on the torch thread."""
 
     job: Job
     on_progress: Callable[[Job, Progress], None]
+    on_preview: Callable[[Job, PreviewImage], None] = _no_preview
 
     @property
     def request_id(self) -> str:
@@ -42,8 +48,28 @@ class RunContext:
         """Raise `JobStoppedError` when the task was cancelled, its lease lost, or the worker must leave."""
         self.job.check()
 
+    @property
+    def interrupted(self) -> bool:
+        """The client wants the task to end at this step: its result is the batches that are done and the
+        current one, decoded as far as it got. Status 200, unlike a cancel. Cheap: asked at every step."""
+        return self.job.interrupted
+
+    @property
+    def skip_wanted(self) -> bool:
+        """The client wants the current batch to end at this step and the next one to begin."""
+        return self.job.skip_wanted
+
+    def take_skip(self) -> bool:
+        """`skip_wanted`, and forget it. Call it once more when a batch begins: a wish that came too late for
+        the last batch is not meant for the next."""
+        return self.job.take_skip()
+
+    def preview(self, image: PreviewImage) -> None:
+        """Show how the picture looks so far. Cheap: another thread encodes and sends it, the newest only."""
+        self.on_preview(self.job, image)
+
     def wait(self, seconds: float) -> None:
-        """Sleep, but stop as soon as `check_cancelled` would raise."""
+        """Sleep, but stop as soon as `check_cancelled` would raise, and return at an interrupt or a skip."""
         self.job.wait(seconds)
 
 
@@ -86,6 +112,13 @@ class Handler(ABC, Generic[P, O]):
 
     def free_memory(self) -> None:
         """Called on the torch thread after a `Failure` with `out_of_memory`, when its traceback is gone."""
+
+    def unload(self) -> None:
+        """Drop everything that is loaded. Called on the torch thread between two tasks; the next task loads
+        what it needs."""
+
+    def reload(self, checkpoint: str) -> None:
+        """Load a checkpoint, the default one if "". Called on the torch thread between two tasks."""
 
     def at_hand(self) -> Sequence[str]:
         """The needs (see `easel_contract.needs`) met by what is loaded, best first. Any thread may ask."""

@@ -28,7 +28,8 @@ class Echo:
 
 class EchoHandler(Handler[Echo, bytes]):
     """A JSON object with ``sleep_s`` (seconds) and ``steps`` is held that long, reporting progress and
-    checking for a cancel at every step; any other body comes back at once."""
+    checking for a cancel at every step; any other body comes back at once. An interrupt or a skip ends the
+    wait: the body comes back."""
 
     paths: ClassVar[tuple[str, ...]] = ("/easel/v1/echo",)
 
@@ -47,6 +48,8 @@ class EchoHandler(Handler[Echo, bytes]):
         if prepared.sleep_s > 0:
             for step in range(1, prepared.steps + 1):
                 ctx.wait(prepared.sleep_s / prepared.steps)
+                if ctx.interrupted or ctx.take_skip():
+                    break
                 ctx.report(_progress(step, prepared))
         return prepared.data
 
@@ -70,5 +73,7 @@ def _progress(step: int, echo: Echo) -> Progress:
         steps=echo.steps,
         image=int(left == 0),
         ratio=step / echo.steps,
+        sampling_step=step,
+        sampling_steps=echo.steps,
         eta_s=echo.sleep_s * left / echo.steps,
     )

@@ -108,6 +108,14 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         self._cache.shrink_to_newest()
         free_memory(self._device)
 
+    def unload(self) -> None:
+        self._cache.clear()
+        free_memory(self._device)
+
+    def reload(self, checkpoint: str) -> None:
+        name = checkpoint or self._library.default(self.settings.default_checkpoint)
+        self._cache.get(self._library.resolve(name))
+
     def at_hand(self) -> Sequence[str]:
         loaded = self._cache.names()[::-1]
         try:

@@ -51,6 +51,10 @@ class CheckpointCache(Generic[C]):
         """Keep only the checkpoint used last: called when memory ran out."""
         self._shrink(1)
 
+    def clear(self) -> None:
+        """Keep none."""
+        self._shrink(0)
+
     def names(self) -> tuple[str, ...]:
         """Names of what is loaded, the newest last. May be called from any thread."""
         return tuple(model.name for model in list(self._loaded))

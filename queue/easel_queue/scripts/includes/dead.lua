@@ -23,7 +23,7 @@ local function revive(member, max_length, max_bytes)
   local tags = cjson.decode(f[4])
   tags.requeued = whole((tonumber(tags.requeued) or 0) + 1)
   tags = cjson.encode(tags)
-  if not fits(length_of('in'), bytes_of('in'), #f[3] + #tags + #f[5] + claim_size(f[8]), max_length, max_bytes) then
+  if not fits_into('in', #f[3] + #tags + #f[5] + claim_size(f[8]), max_length, max_bytes) then
     return QUEUE_FULL
   end
   local claim = pass_claim('rear', member)

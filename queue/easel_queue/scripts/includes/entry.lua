@@ -71,7 +71,7 @@ local function store_entry(queue, index, rid, priority, fields, claim)
   end
 end
 
--- Take an item away from a group, whether delivered or not. Returns true if a watcher had it.
+-- Take an item away from a group, whether delivered or not. Returns the uid of the watcher that had it, or nil.
 local function forget_in_group(queue, gid, member)
   local group = key(queue, 'g:' .. gid)
   redis.call('ZREM', group .. ':todo', member)
@@ -80,11 +80,11 @@ local function forget_in_group(queue, gid, member)
   end
   local uid = redis.call('HGET', group .. ':pend', member)
   if not uid then
-    return false
+    return nil
   end
   redis.call('HDEL', group .. ':pend', member)
   redis.call('ZREM', group .. ':w:' .. uid, member)
-  return true
+  return uid
 end
 
 -- Remember with an item why a delivery of it failed; the last 20 are kept.
@@ -99,23 +99,24 @@ local function remember_error(queue, member, line)
   redis.call('HSET', name, 'errors', cjson.encode(list))
 end
 
--- A task's place in the line, or its lease, ends.
-local function give_up_place(member)
-  local f = redis.call('HMGET', key('in', 'e:' .. member), 'state', 'prio', 'user')
-  if f[1] == 'waiting' then
-    leave_line(member, f[2], f[3])
-  elseif f[1] then
+-- The place of a task in the line, or its lease, ends.
+local function give_up_place(member, state, priority, user)
+  if state == 'waiting' then
+    leave_line(member, priority, user)
+  elseif state then
     redis.call('ZREM', key('in', 'leases'), member)
     redis.call('ZREM', key('in', 'started'), member)
-    end_work(f[3])
+    end_work(user)
   end
 end
 
 -- Remove an item from a queue for everybody. On the input queue this also ends its lease. Its idempotency key is
 -- remembered for an hour from now, unless that names another item meanwhile. Its claim is gone.
-local function remove_entry(queue, member)
+-- `groups` are those that may know of it; all of the queue's if that is left out.
+-- Returns how many were removed, and the item's rid, reply and idem.
+local function remove_entry(queue, member, groups)
   local name = key(queue, 'e:' .. member)
-  local f = redis.call('HMGET', name, 'rid', 'size', 'idem', 'claim')
+  local f = redis.call('HMGET', name, 'rid', 'size', 'idem', 'claim', 'prio', 'state', 'user', 'reply')
   local rid = f[1]
   if rid and redis.call('HGET', key(queue, 'rid'), rid) == member then
     redis.call('HDEL', key(queue, 'rid'), rid)
@@ -130,12 +131,14 @@ local function remove_entry(queue, member)
     release_claim(f[4], now)
   end
   if queue == 'in' then
-    give_up_place(member)
+    give_up_place(member, f[6], f[5], f[7])
   end
   redis.call('DEL', name)
-  redis.call('ZREM', key(queue, 'prio'), member)
-  for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
+  if f[5] ~= '0' then
+    redis.call('ZREM', key(queue, 'prio'), member)
+  end
+  for _, gid in ipairs(groups or redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     forget_in_group(queue, gid, member)
   end
-  return redis.call('ZREM', key(queue, 'entries'), member)
+  return redis.call('ZREM', key(queue, 'entries'), member), rid, f[8], f[3]
 end

@@ -11,8 +11,9 @@ local BELL_LENGTH = 64 -- more idle workers than this find their task by polling
 
 -- Wake a worker.
 local function ring()
-  redis.call('LPUSH', key('in', 'bell'), 1)
-  redis.call('LTRIM', key('in', 'bell'), 0, BELL_LENGTH - 1)
+  if redis.call('LPUSH', key('in', 'bell'), 1) > BELL_LENGTH then
+    redis.call('LTRIM', key('in', 'bell'), 0, BELL_LENGTH - 1)
+  end
 end
 
 local function order(priority, index)
@@ -71,9 +72,9 @@ local function weigh(priority, share)
   end
 end
 
--- Let a lane be served at the virtual time `at`.
-local function seat(priority, user, at)
-  local head = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
+-- Let a lane be served at the virtual time `at`. `head` is its first task where that is known already.
+local function seat(priority, user, at, head)
+  head = head or redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
   list(priority, head, user, at, redis.call('HGET', at_level('clock', priority), 'bypasses'))
   weigh(priority, share_of(user))
 end
@@ -104,7 +105,9 @@ end
 local function turn_of(priority, user)
   local clock = tonumber(redis.call('HGET', at_level('clock', priority), 'now') or 0)
   local past = redis.call('ZSCORE', at_level('past', priority), user)
-  redis.call('ZREM', at_level('past', priority), user)
+  if past then
+    redis.call('ZREM', at_level('past', priority), user)
+  end
   return math.max(tonumber(past or 0), clock)
 end
 
@@ -153,11 +156,11 @@ local function enter_line(member, priority, user)
     redis.call('ZADD', lane, member, member)
     return
   end
-  local at = unseat(priority, user)
+  local at = head and unseat(priority, user)
   redis.call('ZADD', lane, member, member)
   redis.call('HSET', person(user), 'p:' .. priority, 1)
   if not is_parked(user) then
-    seat(priority, user, at or turn_of(priority, user))
+    seat(priority, user, at or turn_of(priority, user), member)
   end
 end
 

@@ -14,11 +14,16 @@ local function bytes_of(queue)
   return tonumber(redis.call('GET', key(queue, 'bytes')) or '0')
 end
 
+-- True if one more item of `size` bytes fits into a queue as it is.
+local function fits_into(queue, size, max_length, max_bytes)
+  return (max_length == 0 or length_of(queue) < max_length) and (max_bytes == 0 or bytes_of(queue) + size <= max_bytes)
+end
+
 -- Whether one more item of `size` bytes has room. With `evict` the oldest items are dropped to make some, for all
 -- groups and whether delivered or not.
 local function has_room(queue, size, max_length, max_bytes, evict)
   for dropped = 0, EVICT_AT_MOST do
-    if fits(length_of(queue), bytes_of(queue), size, max_length, max_bytes) then
+    if fits_into(queue, size, max_length, max_bytes) then
       if dropped > 0 then
         say({ q = queue })
       end

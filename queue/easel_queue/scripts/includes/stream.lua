@@ -11,16 +11,21 @@ local function disturb_task(member)
   say({ q = 'in', r = f[3], s = 'deleted' })
 end
 
-local function drop(queue, member)
+-- Remove an item; `groups` as for remove_entry. Returns how many were removed.
+local function drop(queue, member, groups)
   if queue == 'in' then
     disturb_task(member)
   end
-  return remove_entry(queue, member)
+  return (remove_entry(queue, member, groups))
 end
 
--- True if some group still has to commit this item, or gave up on it and waits for somebody to look.
-local function held(queue, member)
-  for _, gid in ipairs(redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
+local function groups_of(queue)
+  return redis.call('ZRANGE', key(queue, 'groups'), 0, -1)
+end
+
+-- True if one of these groups still has to commit this item, or gave up on it and waits for somebody to look.
+local function held(queue, member, groups)
+  for _, gid in ipairs(groups) do
     local group = key(queue, 'g:' .. gid)
     if redis.call('ZSCORE', group .. ':todo', member) or redis.call('HEXISTS', group .. ':pend', member) == 1
       or redis.call('ZSCORE', group .. ':aside', member) then

@@ -1,9 +1,17 @@
 -- Moving tasks of the input queue. Needs base and entry.
 local REPLY_KEPT = 600000 -- 10 minutes for a caller that is still there
+local RECORD_KEPT = 604800000 -- a week for one that comes back later
 
 -- True if `token` is the task's current lease.
 local function holds(member, token)
   return redis.call('HGET', key('in', 'e:' .. member), 'token') == token
+end
+
+-- What a running task's clients wish: 1 if it is to be cancelled, 1 if it is to end early, batches to skip so far.
+local function wishes(member)
+  local name = key('in', 'e:' .. member)
+  local f = redis.call('HMGET', name, 'interrupt', 'skips')
+  return { redis.call('HEXISTS', name, 'cancel_tags'), tonumber(f[1] or 0), tonumber(f[2] or 0) }
 end
 
 -- What a worker needs to know of a task, for the reply of reserve and reap.
@@ -42,7 +50,7 @@ end
 local function requeue(member)
   local name = key('in', 'e:' .. member)
   local f = redis.call('HMGET', name, 'prio', 'user', 'rid')
-  redis.call('HDEL', name, 'token', 'worker', 'progress')
+  redis.call('HDEL', name, 'token', 'worker', 'progress', 'interrupt', 'skips')
   redis.call('HSET', name, 'state', 'waiting')
   redis.call('ZREM', key('in', 'leases'), member)
   redis.call('ZREM', key('in', 'started'), member)
@@ -58,20 +66,24 @@ end
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
 local function conclude(member, state, token, data, tags, claim)
   claim = claim or ''
-  local f = redis.call('HMGET', key('in', 'e:' .. member), 'rid', 'reply', 'idem')
-  local rid = f[1]
-  remove_entry('in', member)
+  local interrupted = redis.call('HGET', key('in', 'e:' .. member), 'interrupt')
+  local _, rid, to, idem = remove_entry('in', member)
   local sink = 0
-  if f[2] == 'direct' then
-    local reply = root .. ':reply:' .. rid
+  if to == 'direct' or to == 'kept' then
+    local reply, kept = root .. ':reply:' .. rid, REPLY_KEPT
     redis.call('HSET', reply, 'data', data, 'tags', tags, 'at', whole(now), 'claim', claim)
-    if f[3] then
-      redis.call('HSET', reply, 'keep', 1) -- its caller may ask again under its idempotency key
+    if idem or to == 'kept' then
+      redis.call('HSET', reply, 'keep', 1) -- its caller may ask again, under its idempotency key or for its record
     end
-    redis.call('PEXPIRE', reply, REPLY_KEPT)
+    if to == 'kept' then
+      kept = RECORD_KEPT
+      redis.call('HSET', reply, 'state', state, 'interrupted', interrupted or '')
+      redis.call('PEXPIRE', root .. ':record:' .. rid, kept)
+    end
+    redis.call('PEXPIRE', reply, kept)
     if claim ~= '' then
       hold_claim(claim)
-      release_claim(claim, now + REPLY_KEPT)
+      release_claim(claim, now + kept)
     end
   elseif data ~= '' or claim ~= '' then
     sink = redis.call('INCR', key('sink', 'seq'))

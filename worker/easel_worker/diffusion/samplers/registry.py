@@ -1,71 +1,89 @@
-"""The samplers by name, and the noise levels each of them walks."""
+"""The samplers by name: what the contract says of each, and the function that is it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
+from easel_contract.samplers import SAMPLERS as KNOWN
+from easel_contract.samplers import Sampler as Facts
 from easel_worker.diffusion.errors import JobError
-from easel_worker.diffusion.samplers.dpmpp import dpmpp_2m
-from easel_worker.diffusion.samplers.euler import euler, euler_ancestral
-from easel_worker.diffusion.samplers.heun import heun
-from easel_worker.diffusion.samplers.lms import lms
+from easel_worker.diffusion.samplers.dpm2 import dpm2, dpm2_ancestral
+from easel_worker.diffusion.samplers.dpm_solver import dpm_adaptive, dpm_fast
+from easel_worker.diffusion.samplers.dpmpp import dpmpp_2m, dpmpp_2s_ancestral
+from easel_worker.diffusion.samplers.dpmpp_sde import (
+    dpmpp_2m_sde,
+    dpmpp_2m_sde_heun,
+    dpmpp_3m_sde,
+    dpmpp_sde,
+)
+from easel_worker.diffusion.samplers.euler import ddim, ddim_cfgpp, euler, euler_ancestral
+from easel_worker.diffusion.samplers.heun import heun, restart
+from easel_worker.diffusion.samplers.lcm import lcm
+from easel_worker.diffusion.samplers.lms import lms, plms
+from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.samplers.solver import Sampler
 from easel_worker.diffusion.samplers.unipc import unipc
-from easel_worker.diffusion.schedules import ddim_timesteps, schedule
-from easel_worker.diffusion.sigmas import Floats, ModelSigmas
-
-OwnLevels = Callable[[ModelSigmas, int], Floats]
-AUTOMATIC = "automatic"
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """A sampler as users know it.
+    """A sampler as users know it: `facts` are its names and flags, `sampler` the function.
 
-    name: A1111's display name. scheduler: the one that "automatic" means. eta: the default where a job gives
-    none. own_levels: for samplers that ignore the scheduler and choose their levels themselves; they work on
-    latents of unit variance, so they start from noise * sqrt(1 + sigma^2) and what they return is scaled
-    back.
+    unit_variance: it works on latents of DDPM's scale, so it starts from noise * sqrt(1 + sigma^2) and what
+    it returns is scaled back. one_image: it looks at the whole latent at once, so a batch has to be drawn
+    image by image to give each the picture of its seed.
     """
 
-    name: str
-    aliases: tuple[str, ...]
+    facts: Facts
     sampler: Sampler
-    scheduler: str = "uniform"
-    eta: float = 1.0
-    own_levels: OwnLevels | None = None
 
-    def levels(self, model: ModelSigmas, steps: int, scheduler: str) -> Floats:
-        """The sigmas to visit, descending. Raises `JobError` for an unknown scheduler."""
-        if self.own_levels is not None:
-            return self.own_levels(model, steps)
-        return schedule(self.scheduler if scheduler == AUTOMATIC else scheduler, model, steps)
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def unit_variance(self) -> bool:
+        return self.facts.own_steps
+
+    @property
+    def calls_per_step(self) -> int:
+        """Model calls per step as prompt editing counts them: 2 for second-order samplers."""
+        return 2 if self.facts.second_order else 1
+
+    @property
+    def one_image(self) -> bool:
+        return self.sampler is dpm_adaptive
+
+    def eta(self, options: SamplerOptions) -> float:
+        """How much noise its steps add: the request's eta, else the option of its kind."""
+        if options.eta is not None:
+            return options.eta
+        return options.eta_ddim if self.sampler in (ddim, ddim_cfgpp) else options.eta_ancestral
 
 
-def _ddim_levels(model: ModelSigmas, steps: int) -> Floats:
-    return model.at(ddim_timesteps(len(model), steps)[::-1])
-
-
-def _unipc_levels(model: ModelSigmas, steps: int) -> Floats:
-    """Timesteps evenly spaced from the last to 0, both included ("time uniform", Zhao et al. 2023)."""
-    return model.at(np.linspace(len(model) - 1, 0, steps + 1))
-
-
-SAMPLERS: dict[str, SamplerSpec] = {
-    spec.name: spec
-    for spec in (
-        SamplerSpec("DPM++ 2M", ("k_dpmpp_2m",), dpmpp_2m, scheduler="karras"),
-        SamplerSpec("Euler a", ("k_euler_a", "k_euler_ancestral"), euler_ancestral),
-        SamplerSpec("Euler", ("k_euler",), euler),
-        SamplerSpec("LMS", ("k_lms",), lms),
-        SamplerSpec("Heun", ("k_heun",), heun),
-        SamplerSpec("DDIM", ("ddim",), euler_ancestral, eta=0.0, own_levels=_ddim_levels),
-        SamplerSpec("UniPC", ("unipc",), unipc, own_levels=_unipc_levels),
-    )
+_FUNCTIONS: dict[str, Sampler] = {
+    "DPM++ 2M": dpmpp_2m,
+    "DPM++ SDE": dpmpp_sde,
+    "DPM++ 2M SDE": dpmpp_2m_sde,
+    "DPM++ 2M SDE Heun": dpmpp_2m_sde_heun,
+    "DPM++ 2S a": dpmpp_2s_ancestral,
+    "DPM++ 3M SDE": dpmpp_3m_sde,
+    "Euler a": euler_ancestral,
+    "Euler": euler,
+    "LMS": lms,
+    "Heun": heun,
+    "DPM2": dpm2,
+    "DPM2 a": dpm2_ancestral,
+    "DPM fast": dpm_fast,
+    "DPM adaptive": dpm_adaptive,
+    "Restart": restart,
+    "DDIM": ddim,
+    "DDIM CFG++": ddim_cfgpp,
+    "PLMS": plms,
+    "UniPC": unipc,
+    "LCM": lcm,
 }
+SAMPLERS: dict[str, SamplerSpec] = {facts.name: SamplerSpec(facts, _FUNCTIONS[facts.name]) for facts in KNOWN}
 
 
 def find_sampler(name: str) -> SamplerSpec:

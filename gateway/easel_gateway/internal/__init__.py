@@ -1,0 +1,1 @@
+"""``/internal``: the calls by which the A1111 page follows one task."""

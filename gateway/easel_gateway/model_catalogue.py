@@ -1,0 +1,30 @@
+"""The files of the data directory that the lists of `/sdapi/v1` show, beside the checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from easel_contract.model_files import SUFFIX, WeightsFolder
+from easel_contract.styles import FILE_NAME, StyleBook
+
+
+@dataclass(frozen=True)
+class ModelCatalogue:
+    """One reader for each folder, with what it has already read. Any thread may ask."""
+
+    vaes: WeightsFolder
+    loras: WeightsFolder
+    embeddings: WeightsFolder
+    styles: StyleBook
+
+
+def open_catalogue(data_dir: Path) -> ModelCatalogue:
+    """Readers for A1111's folders below `data_dir`; none of them need exist."""
+    models = data_dir / "models"
+    return ModelCatalogue(
+        vaes=WeightsFolder(models / "VAE"),
+        loras=WeightsFolder(models / "Lora"),
+        embeddings=WeightsFolder(data_dir / "embeddings", suffixes=(SUFFIX, ".pt", ".bin")),
+        styles=StyleBook(data_dir / FILE_NAME),
+    )

@@ -1,0 +1,204 @@
+"""Lists of ``/sdapi/v1`` that come from the data directory. All read files, so all run in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from easel_contract.model_files import WeightsFile, embedding_size, lora_alias, lora_metadata
+from easel_contract.upscalers import KNOWN, RESTORERS, list_upscalers
+from easel_gateway.edge.schema import answers
+from easel_gateway.gateway import Gateway, gateway_of
+
+REALESRGAN = "RealESRGAN/"
+"""Folder of the upscalers that A1111 lists a second time, by themselves."""
+
+router = APIRouter(tags=["A1111"])
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())  # A1111's names have pydantic's prefix
+
+
+class UpscalerItem(_Item):
+    """One upscaler; a path only where it has a file."""
+
+    name: str
+    model_name: str | None
+    model_path: str | None
+    model_url: None = None
+    scale: float
+
+
+class VaeItem(_Item):
+    """One file of models/VAE; `model_name` is what the option `sd_vae` takes."""
+
+    model_name: str
+    filename: str
+
+
+class HypernetworkItem(_Item):
+    """One hypernetwork."""
+
+    name: str
+    path: str | None
+
+
+class RestorerItem(_Item):
+    """One face restorer, and the folder of its weights."""
+
+    name: str
+    cmd_dir: str | None
+
+
+class RealesrganItem(_Item):
+    """One Real-ESRGAN model; without a path its file is missing."""
+
+    name: str
+    path: str | None
+    scale: int | None
+
+
+class StyleItem(_Item):
+    """One style of styles.csv."""
+
+    name: str
+    prompt: str | None
+    negative_prompt: str | None
+
+
+class EmbeddingItem(_Item):
+    """One embedding: the width and number of its vectors; 0 where the file cannot be used."""
+
+    step: int | None = None
+    sd_checkpoint: str | None = None
+    sd_checkpoint_name: str | None = None
+    shape: int
+    vectors: int
+
+
+class Embeddings(_Item):
+    """Embeddings by name. Those in `skipped` hold none, or are pickles."""
+
+    loaded: dict[str, EmbeddingItem]
+    skipped: dict[str, EmbeddingItem]
+
+
+@router.get("/sdapi/v1/upscalers")
+def upscalers(request: Request) -> list[UpscalerItem]:
+    """The upscalers that can be used: the built-in ones, and one for each file below models/."""
+    return [
+        UpscalerItem(
+            name=item.name,
+            model_name=item.path.stem if item.path else None,
+            model_path=str(item.path.absolute()) if item.path else None,
+            scale=item.scale,
+        )
+        for item in list_upscalers(gateway_of(request).settings.data_dir / "models")
+    ]
+
+
+@router.get("/sdapi/v1/realesrgan-models")
+def realesrgan_models(request: Request) -> list[RealesrganItem]:
+    """A1111's Real-ESRGAN models. Nothing is fetched: the path is null until the file is put there."""
+    models = gateway_of(request).settings.data_dir / "models"
+    there = {item.name: item for item in list_upscalers(models)}
+    items = []
+    for name, stem in KNOWN.items():
+        if stem.startswith(REALESRGAN):
+            found = there.get(name)
+            path = str(found.path.absolute()) if found and found.path else None
+            items.append(RealesrganItem(name=name, path=path, scale=found.scale if found else None))
+    return items
+
+
+@router.get("/sdapi/v1/sd-vae")
+def sd_vae(request: Request) -> list[VaeItem]:
+    """The VAEs in models/VAE."""
+    files = gateway_of(request).files.vaes.files()
+    return [VaeItem(model_name=item.path.name, filename=str(item.path.absolute())) for item in files]
+
+
+@router.get("/sdapi/v1/hypernetworks")
+async def hypernetworks() -> list[HypernetworkItem]:
+    """None: Easel has no hypernetworks."""
+    return []
+
+
+@router.get("/sdapi/v1/face-restorers")
+async def face_restorers(request: Request) -> list[RestorerItem]:
+    """The names that `face_restoration_model` takes; each needs its file in the folder named."""
+    models = gateway_of(request).settings.data_dir / "models"
+    return [
+        RestorerItem(name=name, cmd_dir=str((models / stem).parent.absolute()))
+        for name, stem in RESTORERS.items()
+    ]
+
+
+@router.get("/sdapi/v1/prompt-styles")
+def prompt_styles(request: Request) -> list[StyleItem]:
+    """The styles of styles.csv in the data directory."""
+    found = gateway_of(request).files.styles.styles().values()
+    return [
+        StyleItem(name=item.name, prompt=item.prompt, negative_prompt=item.negative_prompt) for item in found
+    ]
+
+
+@router.get("/sdapi/v1/embeddings")
+def embeddings(request: Request) -> Embeddings:
+    """The textual inversions in embeddings/."""
+    loaded: dict[str, EmbeddingItem] = {}
+    skipped: dict[str, EmbeddingItem] = {}
+    for item in gateway_of(request).files.embeddings.files():
+        size = embedding_size(item.header) if item.header else None
+        if size:
+            loaded[item.name] = EmbeddingItem(shape=size[0], vectors=size[1])
+        else:
+            skipped[item.name] = EmbeddingItem(shape=0, vectors=0)
+    return Embeddings(loaded=loaded, skipped=skipped)
+
+
+_LORAS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("name", "alias", "path")}
+        | {"metadata": {"type": "object"}},
+        "required": ["name", "alias", "path", "metadata"],
+    },
+}
+
+
+@router.get("/sdapi/v1/loras", response_class=Response, responses=answers({"application/json": _LORAS}))
+async def loras(request: Request) -> Response:
+    """The LoRAs in models/Lora: a prompt names them by `name` or `alias`."""
+    body = await asyncio.to_thread(_lora_list, gateway_of(request))
+    return Response(body, media_type="application/json")
+
+
+def _lora_list(gateway: Gateway) -> bytes:
+    # Made here, in a thread: the metadata of a folder full of LoRAs may be megabytes.
+    files = gateway.files.loras.files()
+    return json.dumps([_lora(item) for item in files], ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _lora(file: WeightsFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "alias": lora_alias(file),
+        "path": str(file.path.absolute()),
+        "metadata": lora_metadata(file),
+    }
+
+
+@router.post("/sdapi/v1/refresh-checkpoints")
+@router.post("/sdapi/v1/refresh-vae")
+@router.post("/sdapi/v1/refresh-embeddings")
+@router.post("/sdapi/v1/refresh-loras")
+async def refresh() -> None:
+    """Nothing to be done: every list and every task looks at the files that are there."""

@@ -1,0 +1,44 @@
+"""All options that a worker looks at, in one frozen object."""
+
+from __future__ import annotations
+
+from easel_contract.options.answering import (
+    ApiOptions,
+    ControlNetOptions,
+    InfotextOptions,
+    InterrogateOptions,
+    PreviewOptions,
+    SavingOptions,
+)
+from easel_contract.options.rendering import (
+    HiresOptions,
+    Img2ImgOptions,
+    ModelOptions,
+    NoiseOptions,
+    PictureOptions,
+    SamplerOptions,
+    TextOptions,
+)
+
+
+class RenderOptions(
+    ModelOptions,
+    TextOptions,
+    NoiseOptions,
+    SamplerOptions,
+    Img2ImgOptions,
+    HiresOptions,
+    PictureOptions,
+    SavingOptions,
+    InfotextOptions,
+    PreviewOptions,
+    InterrogateOptions,
+    ApiOptions,
+    ControlNetOptions,
+):
+    """The options of one task: attributes are A1111's keys. `effective` makes one."""
+
+    @property
+    def rng(self) -> str:
+        """The generator that `randn_source` means, NV or CPU: GPU is CUDA's, which NV computes anywhere."""
+        return "CPU" if self.randn_source == "CPU" else "NV"

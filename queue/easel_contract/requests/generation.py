@@ -1,0 +1,135 @@
+"""What txt2img and img2img requests have in common."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from easel_contract.errors import ContractError
+from easel_contract.limits import MIN_SIDE
+from easel_contract.requests.alwayson import Alwayson, AlwaysonOptions, read_alwayson
+from easel_contract.requests.scripts import SELECTABLE, Script, read_script
+from easel_contract.samplers import SamplerChoice, resolve
+
+SEED_MAX = 2**63 - 1
+
+NONES = frozenset({"", "none"})
+"""How clients spell that they name no checkpoint, in lower case."""
+
+
+class GenerationRequest(BaseModel):
+    """The fields that txt2img and img2img share.
+
+    `alwayson_scripts` holds the cloud's options and scripts; `alwayson` is their parsed form, `script` that
+    of `script_name` and `script_args`.
+    """
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    img2img: ClassVar[bool] = False
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    styles: list[str] = Field(default_factory=list)
+    seed: int = Field(-1, ge=-1, le=SEED_MAX, description="-1 is random; image i of the job uses seed + i.")
+    subseed: int = Field(-1, ge=-1, le=SEED_MAX)
+    subseed_strength: float = Field(0.0, ge=0, le=1)
+    seed_resize_from_h: int = Field(-1, le=16384, description="With seed_resize_from_w: both above 0.")
+    seed_resize_from_w: int = Field(-1, le=16384)
+    sampler_name: str | None = None
+    sampler_index: str | None = Field(None, description="Older name of sampler_name.")
+    scheduler: str | None = None
+    batch_size: int = Field(1, ge=1)
+    n_iter: int = Field(1, ge=1)
+    steps: int = Field(50, ge=1)
+    cfg_scale: float = Field(7.0, ge=0, le=100)
+    width: int = Field(512, ge=MIN_SIDE)
+    height: int = Field(512, ge=MIN_SIDE)
+    restore_faces: bool | None = Field(None, description="null: the option face_restoration.")
+    tiling: bool | None = Field(None, description="null: the option tiling.")
+    do_not_save_samples: bool = False
+    do_not_save_grid: bool = False
+    eta: float | None = Field(None, ge=0, le=10)
+    s_min_uncond: float | None = Field(None, ge=0, le=15)
+    s_churn: float | None = Field(None, ge=0, le=100)
+    s_tmax: float | None = Field(None, ge=0, description="0 and null are infinity.")
+    s_tmin: float | None = Field(None, ge=0)
+    s_noise: float | None = Field(None, ge=0, le=10)
+    override_settings: dict[str, JsonValue] = Field(default_factory=dict)
+    override_settings_restore_afterwards: bool = True
+    refiner_checkpoint: str | None = None
+    refiner_switch_at: float | None = Field(None, ge=0, le=1)
+    disable_extra_networks: bool = False
+    firstpass_image: str | None = None
+    comments: dict[str, JsonValue] = Field(default_factory=dict)
+    force_task_id: str | None = None
+    script_name: str | None = None
+    script_args: list[JsonValue] = Field(default_factory=list)
+    alwayson_scripts: dict[str, JsonValue] = Field(default_factory=dict)
+    send_images: bool = True
+    save_images: bool = False
+    infotext: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            return {key: value for key, value in body.items() if value is not None}
+        return body
+
+    @field_validator("seed", "subseed", mode="before")
+    @classmethod
+    def _text_seed_is_random(cls, value: Any) -> Any:
+        # A1111 draws a random seed for text that is not a number.
+        if isinstance(value, str) and not value.strip().lstrip("-").isdigit():
+            return -1
+        return value
+
+    @cached_property
+    def alwayson(self) -> Alwayson:
+        """What `alwayson_scripts` says. Raises ContractError for a wrong value or an unknown script."""
+        return read_alwayson(self.alwayson_scripts, SELECTABLE)
+
+    @property
+    def options(self) -> AlwaysonOptions:
+        """The cloud's options. Raises ContractError as `alwayson` does."""
+        return self.alwayson.options
+
+    @cached_property
+    def script(self) -> Script | None:
+        """The script that was chosen. Raises ContractError for an unknown one or wrong arguments."""
+        return read_script(self.script_name, self.script_args, img2img=self.img2img)
+
+    @cached_property
+    def choice(self) -> SamplerChoice:
+        """Sampler and scheduler. Raises ContractError for an unknown name."""
+        return resolve(self.sampler_name or self.sampler_index, self.scheduler)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint asked for; the cloud's key wins over `override_settings`. None: the default."""
+        override = self.override_settings.get("sd_model_checkpoint")
+        return self.options.sd_model_checkpoint or (str(override) if override else None)
+
+    @property
+    def refiner(self) -> tuple[str, float] | None:
+        """The refiner's checkpoint and the fraction of the steps after which it takes over; None is off."""
+        name, switch = self.refiner_checkpoint, self.refiner_switch_at
+        if name is None or name.strip().casefold() in NONES or switch is None or switch >= 1:
+            return None
+        return name, switch
+
+    @property
+    def clip_skip(self) -> int:
+        """CLIP_stop_at_last_layers of `override_settings`; 1 is the last layer."""
+        value = self.override_settings.get("CLIP_stop_at_last_layers", 1)
+        if isinstance(value, int) and 1 <= value <= 12:
+            return value
+        raise ContractError("is a number from 1 to 12", field="override_settings.CLIP_stop_at_last_layers")
+
+    @property
+    def images(self) -> int:
+        """How many images one generation makes, the grid not counted."""
+        return self.batch_size * self.n_iter

@@ -1,0 +1,85 @@
+"""The body of ``POST /sdapi/v1/img2img``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, ValidationError, field_validator
+
+from easel_contract.errors import ContractError
+from easel_contract.limits import Limits
+from easel_contract.requests.alwayson import spread
+from easel_contract.requests.body import from_validation, read_object
+from easel_contract.requests.checks import check_request
+from easel_contract.requests.generation import GenerationRequest
+
+
+class Img2ImgRequest(GenerationRequest):
+    """An img2img request. Images are base64, data URIs or addresses."""
+
+    img2img: ClassVar[bool] = True
+
+    init_images: list[str] = Field(default_factory=list, description="One for all, or one per image.")
+    resize_mode: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="0 stretch, 1 cover and crop, 2 contain and fill, 3 stretch in latent space.",
+    )
+    denoising_strength: float = Field(0.75, ge=0, le=1)
+    image_cfg_scale: float | None = Field(None, ge=0, le=100, description="InstructPix2Pix; null is 1.5.")
+    mask: str | None = Field(None, description="White is painted anew; alpha counts where there is one.")
+    mask_blur: int | None = Field(None, ge=0, le=256, description="Sets both directions.")
+    mask_blur_x: int = Field(4, ge=0, le=256)
+    mask_blur_y: int = Field(4, ge=0, le=256)
+    mask_round: bool = True
+    inpainting_fill: int = Field(
+        0, ge=0, le=3, description="0 fill, 1 original, 2 latent noise, 3 latent nothing."
+    )
+    inpaint_full_res: bool = Field(True, description="Only the masked region, at full resolution.")
+    inpaint_full_res_padding: int = Field(0, ge=0, le=4096, description="Pixels around the masked region.")
+    inpainting_mask_invert: bool = Field(False, description="Paint what the mask leaves out.")
+    initial_noise_multiplier: float | None = Field(None, ge=0, le=10)
+    latent_mask: str | None = Field(None, description="A mask for the latent alone; null is `mask`.")
+    include_init_images: bool = False
+
+    @field_validator("inpaint_full_res", "inpainting_mask_invert", mode="before")
+    @classmethod
+    def _number_is_truth(cls, value: Any) -> Any:
+        return bool(value) if isinstance(value, int | float) else value
+
+    @property
+    def image_link(self) -> str | None:
+        """The cloud's address of the init image, used where `init_images` has none."""
+        return self.options.image_link
+
+    @property
+    def blur(self) -> tuple[int, int]:
+        """The mask's blur along x and y, in pixels."""
+        if self.mask_blur is not None:
+            return self.mask_blur, self.mask_blur
+        return self.mask_blur_x, self.mask_blur_y
+
+
+def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:
+    """Read and check a body completely, except for the images themselves.
+
+    Raises:
+        ContractError: 422 naming the first wrong field, the others in `more`; 400 for an unknown sampler or
+            scheduler; 404 where there is no init image.
+    """
+    try:
+        request = Img2ImgRequest.model_validate(spread(read_object(body)))
+    except ValidationError as error:
+        raise from_validation(error) from None
+    if not request.init_images and not request.image_link:
+        raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
+    count = len(request.init_images)
+    if count > 1 and (count > request.batch_size or request.batch_size % count):
+        raise ContractError(
+            f"{count} images for a batch_size of {request.batch_size}: give one for all, or as many that "
+            "batch_size is a multiple",
+            field="init_images",
+        )
+    check_request(request, limits)
+    return request

@@ -1,0 +1,81 @@
+"""Networks beside the checkpoints: upscalers, face restorers, and what describes pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from easel_worker.faces.restorers import FaceRestorers
+from easel_worker.failure import Failure, failure_of
+from easel_worker.interrogate import Interrogator
+from easel_worker.settings import WorkerSettings
+from easel_worker.upscaling.errors import WeightsError
+from easel_worker.upscaling.upscalers import Upscalers
+
+if TYPE_CHECKING:
+    import torch
+
+    from easel_worker.upscaling.network import Network
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where networks go."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Networks:
+    """Loads networks on first use. Lives on the torch thread, but for `faces.check`.
+
+    torch is imported with the first of them: pictures can be enlarged with a filter without it.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        models = settings.data_dir / "models"
+        self.upscalers = Upscalers(models, self._load)
+        self.faces = FaceRestorers(models, lambda: self.placed.device, allow_pickle=settings.allow_pickle)
+        self.interrogator = Interrogator(models, lambda: self.placed.device)
+
+    @cached_property
+    def placed(self) -> Placed:
+        """The worker's device and number format."""
+        from easel_worker.diffusion.device import pick_device, pick_dtype
+
+        device = pick_device(self._settings.device)
+        return Placed(device, pick_dtype(device, self._settings.dtype))
+
+    def explain(self, error: Exception) -> Failure:
+        """What the client is told: a file that cannot be used would be found so again."""
+        from easel_worker.diffusion.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return Failure(
+                500, "out of memory: send a smaller picture", "OutOfMemoryError", out_of_memory=True
+            )
+        if isinstance(error, WeightsError):
+            return Failure(500, str(error), type(error).__name__, retry=False)
+        return failure_of(error)
+
+    def free_memory(self) -> None:
+        """Forget what is loaded."""
+        from easel_worker.diffusion.memory import free_memory
+
+        self.upscalers.unload()
+        self.faces.unload()
+        self.interrogator.unload()
+        free_memory(self.placed.device)
+
+    def _load(self, path: Path) -> Network:
+        from easel_worker.upscaling.network import load_network
+
+        return load_network(
+            path,
+            device=self.placed.device,
+            dtype=self.placed.dtype,
+            allow_pickle=self._settings.allow_pickle,
+        )
