@@ -90,6 +90,23 @@ def test_used_embeddings_are_known(checkpoint: Checkpoint, tmp_path_factory: pyt
     assert sorted(embedding.name for embedding in conditioning.embeddings) == ["fnord", "zorglub"]
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"[{'|'.join('abcdefgh')}] " + "BREAK " * 149 + "x",  # another long text at every step
+        " AND ".join(["a"] * 30) + " AND " + "BREAK " * 49 + "x",  # every part as long as the longest
+    ],
+    ids=["alternation", "parts"],
+)
+def test_a_prompt_cannot_ask_for_any_amount_of_memory(prompt: str, checkpoint: Checkpoint) -> None:
+    calls: list[int] = []
+    hook = checkpoint.text_encoder.register_forward_hook(lambda module, inputs, output: calls.append(1))
+    with pytest.raises(JobError, match="prompt: its texts need more than 1024 chunks of 75 tokens"):
+        make_conditioning(TextModel(checkpoint), [prompt], [""], PromptSteps(20))
+    hook.remove()
+    assert len(calls) < 8
+
+
 def test_a_batch_has_an_image() -> None:
     with pytest.raises(JobError, match="prompt: at least one is needed"):
         Conditioning([])

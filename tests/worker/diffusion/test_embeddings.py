@@ -168,6 +168,18 @@ def test_hashes_are_the_files(folder: Path, checkpoint: Checkpoint) -> None:
     assert embedding.short_hash == embedding.sha256[:12]
 
 
+def test_the_directory_is_read_again_only_where_it_changed(folder: Path, checkpoint: Checkpoint) -> None:
+    save_file({"emb_params": vectors(1, 32)}, folder / "a.safetensors")
+    library, encoders = EmbeddingFolder(folder), text_encoders(checkpoint)
+    first = library.table(encoders)
+    assert library.table(text_encoders(checkpoint)) is first
+    save_file({"emb_params": vectors(2, 32)}, folder / "b.safetensors")
+    second = library.table(encoders)
+    assert list(second.loaded) == ["a", "b"]
+    assert second.loaded["a"].vectors["clip"] is first.loaded["a"].vectors["clip"]
+    assert second.version != first.version
+
+
 def test_a_missing_folder_has_no_embeddings(tmp_path: Path, checkpoint: Checkpoint) -> None:
     found = table(tmp_path / "nowhere", checkpoint)
-    assert (found.loaded, found.skipped, found.version) == ({}, {}, ())
+    assert (found.loaded, found.skipped, found.version) == ({}, {}, "")

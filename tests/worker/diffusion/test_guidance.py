@@ -14,10 +14,9 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.conditioning import MAX_PARTS, Conditioning, make_conditioning
 from easel_worker.diffusion.errors import JobError
-from easel_worker.diffusion.guidance import (
-    Guidance,
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
+from easel_worker.diffusion.guidance_hooks import (
     GuidanceHooks,
-    GuidanceOptions,
     RefinerSwitch,
     UNetInput,
     keep_unmasked,
@@ -192,7 +191,7 @@ def test_at_scale_one_the_negative_prompt_is_computed_only_where_it_counts(check
         Guidance(checkpoint, prompts(checkpoint, "a cat"), one)(x, SIGMA)
         Guidance(checkpoint, prompts(checkpoint, "a cat :0.25 AND a dog :0.75"), one)(x, SIGMA)
         Guidance(checkpoint, prompts(checkpoint, "a cat :0.5"), one)(x, SIGMA)
-        Guidance(checkpoint, prompts(checkpoint, "a cat"), one, keep_uncond=True)(x, SIGMA)
+        Guidance(checkpoint, prompts(checkpoint, "a cat"), one).pair(x, SIGMA, 1.0)
     assert rows == [1, 2, 2, 2]
 
 
@@ -237,18 +236,18 @@ def test_without_the_negative_prompt_parts_are_relative_to_the_first(checkpoint:
 
 
 @pytest.mark.parametrize("cfg_scale", [1.0, 7.0])
-def test_the_negative_prediction_is_kept_on_demand(cfg_scale: float, checkpoint: Checkpoint) -> None:
+def test_a_sampler_may_ask_for_both_predictions(cfg_scale: float, checkpoint: Checkpoint) -> None:
     x = noise()
-    options = GuidanceOptions(cfg_scale=cfg_scale)
-    guidance = Guidance(checkpoint, prompts(checkpoint, "a cat"), options, keep_uncond=True)
-    guidance(x, SIGMA)
-    assert guidance.last_uncond is not None
-    torch.testing.assert_close(
-        guidance.last_uncond, predict(checkpoint, x, text(checkpoint, "blurry")), **CLOSE
-    )
-    plain = Guidance(checkpoint, prompts(checkpoint, "a cat"), options)
-    plain(x, SIGMA)
-    assert plain.last_uncond is None
+    cond, uncond = (predict(checkpoint, x, text(checkpoint, t)) for t in ("a cat", "blurry"))
+    guidance = Guidance(checkpoint, prompts(checkpoint, "a cat"), GuidanceOptions(cfg_scale=cfg_scale))
+    guided, negative = guidance.pair(x, SIGMA, 0.08)
+    torch.testing.assert_close(negative, uncond, **CLOSE)
+    torch.testing.assert_close(guided, uncond + 0.08 * cfg_scale * (cond - uncond), **CLOSE)
+    assert guidance.call == 1
+    options = GuidanceOptions(s_min_uncond=5.0, s_min_uncond_all=True)
+    without = Guidance(checkpoint, prompts(checkpoint, "a cat"), options).pair(x, SIGMA, 0.08)
+    for prediction in without:
+        torch.testing.assert_close(prediction, cond, **CLOSE)
 
 
 def test_prompts_change_with_the_calls(checkpoint: Checkpoint) -> None:
@@ -288,16 +287,13 @@ def test_guidance_by_a_picture(image_cfg_scale: float, checkpoint: Checkpoint) -
     model = with_unet(checkpoint, in_channels=8)
     x, picture = noise(), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     options = GuidanceOptions(cfg_scale=5, image_cfg_scale=image_cfg_scale)
-    guidance = Guidance(model, prompts(model, "a cat"), options, picture=picture, keep_uncond=True)
-    got = guidance(x, SIGMA)
+    got = Guidance(model, prompts(model, "a cat"), options, picture=picture)(x, SIGMA)
     cond, image = (predict(model, x, text(model, t), picture=picture) for t in ("a cat", "blurry"))
     if image_cfg_scale == 1.0:
         expected = image + 5 * (cond - image)
     else:
         blank = predict(model, x, text(model, "blurry"), picture=torch.zeros_like(picture))
         expected = blank + 5 * (cond - image) + image_cfg_scale * (image - blank)
-        assert guidance.last_uncond is not None
-        torch.testing.assert_close(guidance.last_uncond, blank, **CLOSE)
     torch.testing.assert_close(got, expected, **CLOSE)
 
 

@@ -14,7 +14,8 @@ picture here.
                      ├── noise.py     one random stream per image, variations, Brownian paths: streams.py
                      │                (CUDA's Philox in numpy, or torch's), brownian.py
                      ├── sigmas.py, schedules.py   the model's noise levels, and which of them to visit
-                     ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py
+                     ├── guidance.py  UNet -> denoised latent, classifier-free guidance: unet_batch.py,
+                     │                guidance_hooks.py
                      ├── samplers/    one step function per sampler, one loop for all
                      └── decode.py    latent -> uint8 picture
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 MAX_PARTS = 32
 """Prompts joined by AND in one picture. Each costs a pass through the UNet at every step."""
 
+MAX_CHUNKS = 1024
+"""Chunks that all texts of a batch may have together, and that one image's parts may fill; a quarter of a
+gigabyte in fp32 for SD 1.5. A long prompt that is another text at every step would ask for any amount."""
+
 
 @dataclass(frozen=True, eq=False)
 class Phases:
@@ -41,6 +45,12 @@ class ImagePrompt:
 
     parts: tuple[tuple[float, Phases], ...]
     negative: Phases
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the parts' contexts, each as long as the longest."""
+        longest = max(encoded.chunks for _, phases in self.parts for encoded in phases.encoded)
+        return longest * len(self.parts)
 
     @property
     def total_weight(self) -> float:
@@ -98,31 +108,59 @@ def make_conditioning(
     is a word. Texts that occur more than once are encoded once.
 
     Raises:
-        JobError: more than MAX_PARTS prompts joined by AND, or a clip skip beyond the encoder's layers.
+        JobError: more than MAX_PARTS prompts joined by AND, more than MAX_CHUNKS chunks, or a clip skip
+            beyond the encoder's layers.
     """
-    known: dict[tuple[str, bool], Phases] = {}
-
-    def phases(prompt: str, *, negative: bool) -> Phases:
-        if (prompt, negative) not in known:
-            found = schedule(prompt, steps)
-            encoded = {phase.text: text.encode(phase.text, negative=negative) for phase in found}
-            known[prompt, negative] = Phases(
-                tuple(phase.until for phase in found), tuple(encoded[phase.text] for phase in found)
-            )
-        return known[prompt, negative]
-
+    reader = _Reader(text, steps)
     images = []
     for prompt, negative_prompt in zip(prompts, negative_prompts, strict=True):
         parts = split_parts(prompt)
         if len(parts) > MAX_PARTS:
             raise JobError(f"prompt: {len(parts)} prompts are joined by AND; at most {MAX_PARTS}")
-        images.append(
-            ImagePrompt(
-                tuple((part.weight, phases(part.text, negative=False)) for part in parts),
-                phases(negative_prompt, negative=True),
-            )
+        image = ImagePrompt(
+            tuple((part.weight, reader.phases(part.text)) for part in parts),
+            reader.phases(negative_prompt, negative=True),
         )
+        if image.chunks > MAX_CHUNKS:
+            raise _too_long()
+        images.append(image)
     return Conditioning(images)
+
+
+class _Reader:
+    """Encodes each text of a batch once, and counts."""
+
+    def __init__(self, text: TextModel, steps: PromptSteps) -> None:
+        self._text = text
+        self._steps = steps
+        self._phases: dict[tuple[str, bool], Phases] = {}
+        self._encoded: dict[tuple[str, bool], Encoded] = {}
+        self._chunks = 0
+
+    def phases(self, prompt: str, *, negative: bool = False) -> Phases:
+        found = self._phases.get((prompt, negative))
+        if found is None:
+            rows = schedule(prompt, self._steps)
+            found = self._phases[prompt, negative] = Phases(
+                tuple(row.until for row in rows), tuple(self._encode(row.text, negative) for row in rows)
+            )
+        return found
+
+    def _encode(self, text: str, negative: bool) -> Encoded:
+        found = self._encoded.get((text, negative))
+        if found is None:
+            found = self._encoded[text, negative] = self._text.encode(text, negative=negative)
+            self._chunks += found.chunks
+            if self._chunks > MAX_CHUNKS:
+                raise _too_long()
+        return found
+
+
+def _too_long() -> JobError:
+    return JobError(
+        f"prompt: its texts need more than {MAX_CHUNKS} chunks of 75 tokens, all steps and parts together;"
+        " shorten it, or let less of it change"
+    )
 
 
 def _used(phases: Sequence[Phases]) -> tuple[Embedding, ...]:

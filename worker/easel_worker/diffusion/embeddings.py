@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import torch
@@ -63,10 +64,9 @@ class EmbeddingTable:
         for found in self._by_first.values():
             found.sort(key=lambda entry: len(entry[0]), reverse=True)
 
-    @property
-    def version(self) -> tuple[tuple[str, str], ...]:
-        """Differs where the same prompt could be encoded differently."""
-        return tuple(sorted((name, embedding.sha256) for name, embedding in self.loaded.items()))
+        names = sorted((name, embedding.sha256) for name, embedding in self.loaded.items())
+        self.version = hashlib.sha256(repr(names).encode()).hexdigest() if names else ""
+        """Differs where the same prompt could be encoded differently; empty without embeddings."""
 
     def find(self, ids: Sequence[int], place: int) -> tuple[Embedding, int] | None:
         """The embedding whose name's tokens begin at `place`, the longest name first; and how many."""
@@ -87,34 +87,28 @@ class EmbeddingFolder:
         self._folder = folder
         self._allow_pickles = allow_pickles
         self._files: dict[Path, tuple[_Stamp, _Content]] = {}
+        self._newest: tuple[object, EmbeddingTable] | None = None
 
     def table(self, encoders: Sequence[TextEncoder]) -> EmbeddingTable:
         """Look at the directory, and tell which of its embeddings fit a checkpoint with these encoders."""
-        loaded: dict[str, Embedding] = {}
-        skipped: dict[str, str] = {}
-        for path, content in self._contents():
-            if path.stem in loaded:
-                skipped[path.name] = "another file has the same name"
-                continue
-            fitted = content if isinstance(content, str) else _fit(path.stem, content, encoders)
-            if isinstance(fitted, str):
-                skipped[path.stem] = fitted
-            else:
-                loaded[path.stem] = fitted
-        names = list(loaded)
-        ids = dict(zip(names, encoders[0].tokenize(names), strict=True)) if names else {}
-        for name in names:
-            if not ids[name]:
-                del loaded[name]
-                skipped[name] = "the file's name has no tokens; give it one with letters"
-        return EmbeddingTable(loaded, skipped, ids)
+        contents = self._contents()
+        # Compared with the objects themselves, so that none of them can make way for another of the same id.
+        key = (contents, [(e.role, e.width, e.tokenizer) for e in encoders])
+        if self._newest is None or self._newest[0] != key:
+            self._newest = (key, _table(contents, encoders))
+        return self._newest[1]
 
     def _contents(self) -> list[tuple[Path, _Content]]:
         seen: dict[Path, tuple[_Stamp, _Content]] = {}
         for path in sorted(self._folder.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if path.suffix.lower() not in SUFFIXES:
                 continue
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except OSError:  # removed a moment ago, or a link to nowhere
+                continue
+            if not S_ISREG(stat.st_mode):
+                continue
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             known = self._files.get(path)
             if known is None or known[0] != stamp:
@@ -187,6 +181,27 @@ def _named(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if len(counts) > 1 or max(counts) > CHUNK_TOKENS:
         raise _NoEmbeddingError(f"has {max(counts)} vectors; a chunk holds {CHUNK_TOKENS}")
     return vectors
+
+
+def _table(contents: Sequence[tuple[Path, _Content]], encoders: Sequence[TextEncoder]) -> EmbeddingTable:
+    loaded: dict[str, Embedding] = {}
+    skipped: dict[str, str] = {}
+    for path, content in contents:
+        if path.stem in loaded:
+            skipped[path.name] = "another file has the same name"
+            continue
+        fitted = content if isinstance(content, str) else _fit(path.stem, content, encoders)
+        if isinstance(fitted, str):
+            skipped[path.stem] = fitted
+        else:
+            loaded[path.stem] = fitted
+    names = list(loaded)
+    ids = dict(zip(names, encoders[0].tokenize(names), strict=True)) if names else {}
+    for name in names:
+        if not ids[name]:
+            del loaded[name]
+            skipped[name] = "the file's name has no tokens; give it one with letters"
+    return EmbeddingTable(loaded, skipped, ids)
 
 
 def _fit(name: str, content: _Vectors, encoders: Sequence[TextEncoder]) -> Embedding | str:

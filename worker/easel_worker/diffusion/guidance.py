@@ -9,24 +9,19 @@ what ControlNets add.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.conditioning import Conditioning, Moment
+from easel_worker.diffusion.guidance_hooks import GuidanceHooks, UNetInput
 from easel_worker.diffusion.size_ids import SizeIds
 from easel_worker.diffusion.unet_batch import Batch, BatchInputs, Call, Padding, Slot, lay_out
 
 _REMEMBERED_BATCHES = 4  # an alternation of that many texts is laid out once
-
-Blend = Callable[[torch.Tensor, float], torch.Tensor]
-"""(latent, sigma) -> latent with the parts put back that must not change."""
-
-Residuals = tuple[Sequence[torch.Tensor], torch.Tensor]
-"""What a ControlNet adds to the UNet: one tensor per skip connection, and one for the middle block."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +44,6 @@ class GuidanceOptions:
     batch_cond_uncond: bool = True
 
 
-@dataclass(frozen=True, eq=False)
-class UNetInput:
-    """What a residual hook sees of one forward pass; tensors have one row per text and image.
-
-    sample: the scaled latents, (rows, 4, h, w), without further channels. call: model calls before this one.
-    """
-
-    sample: torch.Tensor
-    timesteps: torch.Tensor
-    sigma: float
-    rows: Call
-    call: int
-
-
-ResidualHook = Callable[[UNetInput], Residuals | None]
-
-
-@dataclass(eq=False)
-class GuidanceHooks:
-    """What else takes part; all may be empty.
-
-    blend_input: on the latent before the UNet sees it (timestep samplers with a mask). blend_denoised: on the
-    result (all others). before_call: `hook(guidance, sigma)`, may `switch` the model. residuals: their
-    results are summed.
-    """
-
-    blend_input: Blend | None = None
-    blend_denoised: Blend | None = None
-    before_call: list[Callable[[Guidance, float], None]] = field(default_factory=list)
-    residuals: list[ResidualHook] = field(default_factory=list)
-
-
 class Guidance:
     """One pass's model: `guidance(x, sigma)` is the denoised latent.
 
@@ -93,8 +56,6 @@ class Guidance:
             inpainting model, the picture's latent of InstructPix2Pix.
         size_ids: For SDXL.
         empty: The encoded empty prompt, needed for padding "empty".
-        keep_uncond: Set `last_uncond` after each call, and compute the negative prediction for it where
-            guidance alone would not need it.
     """
 
     def __init__(
@@ -108,18 +69,13 @@ class Guidance:
         size_ids: SizeIds | None = None,
         empty: torch.Tensor | None = None,
         hooks: GuidanceHooks | None = None,
-        keep_uncond: bool = False,
     ) -> None:
         self.options = options
         self.calls = calls
         self.hooks = hooks or GuidanceHooks()
         self.call = 0
         """Model calls so far; prompts that change follow it."""
-        self.last_uncond: torch.Tensor | None = None
-        """With `keep_uncond`: the latest prediction of the negative prompt alone, as a denoised latent. Where
-        a call went without the negative prompt, that of the first positive part."""
         self._picture = picture
-        self._keep_uncond = keep_uncond
         self._image_scale = 1.0 if options.image_cfg_scale is None else options.image_cfg_scale
         self._edits = self._image_scale != 1.0
         self.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty)
@@ -153,48 +109,47 @@ class Guidance:
         self._never = (
             self.options.cfg_scale == 1.0
             and not self._edits
-            and not self._keep_uncond
             and all(abs(image.total_weight - 1.0) < 1e-9 for image in conditioning.images)
         )
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """The model's guess at the data in `x` = data + sigma * noise; both (images, 4, h, w), float32."""
-        return self._guess(x, sigma, self.options.cfg_scale)
+        batch, output, seen = self._ask(x, sigma, both=False)
+        guided, _ = self._combine(batch, output, self.options.cfg_scale)
+        return self._finish(guided, x, seen, sigma)
 
     def pair(self, x: torch.Tensor, sigma: float, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The guess with `factor` times the guidance scale, and the one of the negative prompt alone.
+        """The guess with `factor` times the guidance scale, and the one for the negative prompt alone.
 
-        For samplers that need both (DDIM CFG++). Where a call goes without the negative prompt, the guess of
-        the first positive part stands in for it.
+        For samplers that go back along the latter (CFG++). In calls that the options let go without the
+        negative prompt, the first part of the positive one stands in for it.
         """
-        kept, self._keep_uncond = self._keep_uncond, True
-        try:
-            guided = self._guess(x, sigma, self.options.cfg_scale * factor)
-        finally:
-            self._keep_uncond = kept
-        if self.last_uncond is None:
-            raise RuntimeError("no prediction of the negative prompt was kept")
-        return guided, self.last_uncond
+        batch, output, seen = self._ask(x, sigma, both=True)
+        guided, negative = self._combine(batch, output, self.options.cfg_scale * factor)
+        return self._finish(guided, x, seen, sigma), self._denoised(negative, x, seen, sigma)
 
-    def _guess(self, x: torch.Tensor, sigma: float, scale: float) -> torch.Tensor:
+    def _ask(self, x: torch.Tensor, sigma: float, *, both: bool) -> tuple[Batch, torch.Tensor, torch.Tensor]:
+        """One model call: its layout, the UNet's output for every row, and the latent that it saw.
+
+        `both`: the negative prompt is wanted for itself, not only for the guidance.
+        """
         for hook in self.hooks.before_call:
             hook(self, sigma)
         seen = x if self.hooks.blend_input is None else self.hooks.blend_input(x, sigma)
-        batch = self._batch(sigma)
+        negatives = (both or not self._never) and not self._goes_without(sigma)
+        batch = self._batch(negatives=negatives)
         output = self._predict(batch, seen, sigma)
-        guided, negative = self._combine(batch, output, scale)
-        denoised = self._denoised(guided, x, seen, sigma)
-        if self._keep_uncond:
-            self.last_uncond = self._denoised(negative, x, seen, sigma)
-        if self.hooks.blend_denoised is not None:
-            denoised = self.hooks.blend_denoised(denoised, sigma)
         self.call += 1
-        return denoised
+        return batch, output, seen
 
-    def _batch(self, sigma: float) -> Batch:
+    def _finish(
+        self, output: torch.Tensor, x: torch.Tensor, seen: torch.Tensor, sigma: float
+    ) -> torch.Tensor:
+        denoised = self._denoised(output, x, seen, sigma)
+        return denoised if self.hooks.blend_denoised is None else self.hooks.blend_denoised(denoised, sigma)
+
+    def _batch(self, *, negatives: bool) -> Batch:
         moment = self._conditioning.at(self.call)
-        never = self._never and not self._keep_uncond
-        negatives = not (never or self._goes_without(sigma))
         key = (moment, negatives)
         found = self._batches.get(key)
         if found is None:
@@ -249,7 +204,7 @@ class Guidance:
         return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
 
     def _combine(self, batch: Batch, output: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The guided prediction, and the negative one."""
+        """The prediction guided at `scale`, and the negative one."""
         first = batch.slots[0]
         if batch.negative is None:
             # Without the negative prompt, the first part stands in for it, at scale 1.
@@ -292,49 +247,3 @@ def _add_parts(
         else:  # no image twice, so the order of the sums is fixed
             guided.index_add_(0, slot.images, push)
     return guided
-
-
-def keep_unmasked(init: torch.Tensor, mask: torch.Tensor) -> Blend:
-    """For `blend_denoised`: `init` where `mask` is 0, the model's guess where it is 1, mixed between.
-
-    init: the picture's latents, (images, 4, h, w); mask: broadcastable to it, 0 to 1.
-    """
-    return lambda latent, sigma: torch.lerp(init, latent, mask)
-
-
-def keep_unmasked_input(init: torch.Tensor, mask: torch.Tensor) -> Blend:
-    """For `blend_input`: as `keep_unmasked`, on the noisy latent.
-
-    A1111's timestep samplers put the picture in without noise, in the scale of unit variance; here it is
-    brought to that of x = data + sigma * noise.
-    """
-    return lambda latent, sigma: torch.lerp(init * (sigma**2 + 1.0) ** 0.5, latent, mask)
-
-
-@dataclass(eq=False)
-class RefinerSwitch:
-    """A `before_call` hook that lets another model finish the picture, once.
-
-    at: from which part of the way on, 0 to 1. load: what `Guidance.switch` is to be called with, asked for
-    when it is time. by_steps: the way is counted in model calls (A1111's option
-    refiner_switch_by_sample_steps); otherwise in training timesteps, from the last down.
-    """
-
-    at: float
-    load: Callable[[], tuple[Checkpoint, Conditioning, SizeIds | None]]
-    by_steps: bool = False
-    done: bool = False
-
-    def __call__(self, guidance: Guidance, sigma: float) -> None:
-        if self.done or self._way(guidance, sigma) < self.at:
-            return
-        self.done = True
-        checkpoint, conditioning, size_ids = self.load()
-        guidance.switch(checkpoint, conditioning, size_ids=size_ids)
-
-    def _way(self, guidance: Guidance, sigma: float) -> float:
-        if self.by_steps:
-            return guidance.call / guidance.calls
-        sigmas = guidance.checkpoint.sigmas
-        nearest = int(abs(sigmas.table - sigma).argmin())
-        return (len(sigmas) - 1 - nearest) / len(sigmas)

@@ -54,6 +54,11 @@ class Encoded:
     embeddings: tuple[Embedding, ...] = ()
 
     @property
+    def chunks(self) -> int:
+        """How many chunks of 75 tokens the text has."""
+        return self.context.shape[1] // (CHUNK_TOKENS + 2)
+
+    @property
     def nbytes(self) -> int:
         return self.context.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
 

@@ -1,0 +1,101 @@
+"""What takes part in guidance beside the prompts: masks, ControlNets, a refiner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from easel_worker.diffusion.unet_batch import Call
+
+if TYPE_CHECKING:
+    from easel_worker.diffusion.checkpoint import Checkpoint
+    from easel_worker.diffusion.conditioning import Conditioning
+    from easel_worker.diffusion.guidance import Guidance
+    from easel_worker.diffusion.size_ids import SizeIds
+
+Blend = Callable[[torch.Tensor, float], torch.Tensor]
+"""(latent, sigma) -> latent with the parts put back that must not change."""
+
+Residuals = tuple[Sequence[torch.Tensor], torch.Tensor]
+"""What a ControlNet adds to the UNet: one tensor per skip connection, and one for the middle block."""
+
+
+@dataclass(frozen=True, eq=False)
+class UNetInput:
+    """What a residual hook sees of one forward pass; tensors have one row per text and image.
+
+    sample: the scaled latents, (rows, 4, h, w), without further channels. call: model calls before this one.
+    """
+
+    sample: torch.Tensor
+    timesteps: torch.Tensor
+    sigma: float
+    rows: Call
+    call: int
+
+
+ResidualHook = Callable[[UNetInput], Residuals | None]
+
+
+@dataclass(eq=False)
+class GuidanceHooks:
+    """What else takes part; all may be empty.
+
+    blend_input: on the latent before the UNet sees it (timestep samplers with a mask). blend_denoised: on the
+    result (all others). before_call: `hook(guidance, sigma)`, may `switch` the model. residuals: their
+    results are summed.
+    """
+
+    blend_input: Blend | None = None
+    blend_denoised: Blend | None = None
+    before_call: list[Callable[[Guidance, float], None]] = field(default_factory=list)
+    residuals: list[ResidualHook] = field(default_factory=list)
+
+
+def keep_unmasked(init: torch.Tensor, mask: torch.Tensor) -> Blend:
+    """For `blend_denoised`: `init` where `mask` is 0, the model's guess where it is 1, mixed between.
+
+    init: the picture's latents, (images, 4, h, w); mask: broadcastable to it, 0 to 1.
+    """
+    return lambda latent, sigma: torch.lerp(init, latent, mask)
+
+
+def keep_unmasked_input(init: torch.Tensor, mask: torch.Tensor) -> Blend:
+    """For `blend_input`: as `keep_unmasked`, on the noisy latent.
+
+    A1111's timestep samplers put the picture in without noise, in the scale of unit variance; here it is
+    brought to that of x = data + sigma * noise.
+    """
+    return lambda latent, sigma: torch.lerp(init * (sigma**2 + 1.0) ** 0.5, latent, mask)
+
+
+@dataclass(eq=False)
+class RefinerSwitch:
+    """A `before_call` hook that lets another model finish the picture, once.
+
+    at: from which part of the way on, 0 to 1. load: what `Guidance.switch` is to be called with, asked for
+    when it is time. by_steps: the way is counted in model calls (A1111's option
+    refiner_switch_by_sample_steps); otherwise in training timesteps, from the last down.
+    """
+
+    at: float
+    load: Callable[[], tuple[Checkpoint, Conditioning, SizeIds | None]]
+    by_steps: bool = False
+    done: bool = False
+
+    def __call__(self, guidance: Guidance, sigma: float) -> None:
+        if self.done or self._way(guidance, sigma) < self.at:
+            return
+        self.done = True
+        checkpoint, conditioning, size_ids = self.load()
+        guidance.switch(checkpoint, conditioning, size_ids=size_ids)
+
+    def _way(self, guidance: Guidance, sigma: float) -> float:
+        if self.by_steps:
+            return guidance.call / guidance.calls
+        sigmas = guidance.checkpoint.sigmas
+        nearest = int(abs(sigmas.table - sigma).argmin())
+        return (len(sigmas) - 1 - nearest) / len(sigmas)
