@@ -5,7 +5,7 @@ from __future__ import annotations
 from easel_store.base import InvalidKeyError, NotFoundError, Store, StoreError, check_key
 from easel_store.layout import MODEL_FOLDERS, make_layout
 from easel_store.local import LocalStore
-from easel_store.opening import StorageSettings, claims_store, configured_store, open_store
+from easel_store.opening import StorageSettings, claims_store, configured_store, numbers_store, open_store
 from easel_store.s3 import S3Options, S3Store
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "claims_store",
     "configured_store",
     "make_layout",
+    "numbers_store",
     "open_store",
 ]

@@ -20,7 +20,11 @@ MAX_SEGMENT_BYTES = 255
 CLAIMS_FOLDER = "claims"
 """Where the queue's large bodies lie: below the data directory, or below the bucket's prefix."""
 
-RESERVED_TOP_LEVEL = frozenset({"run", "redis", CLAIMS_FOLDER})
+NUMBERS_FOLDER = "numbers"
+"""Where workers settle who numbers the next picture: below the data directory, or below the bucket's
+prefix."""
+
+RESERVED_TOP_LEVEL = frozenset({"run", "redis", CLAIMS_FOLDER, NUMBERS_FOLDER})
 """Folders that hold secrets, the queue's files and its large bodies: never readable as pictures."""
 
 INTERNAL_PREFIX = ".easel-"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from easel_store.base import CLAIMS_FOLDER, Store, StoreError
+from easel_store.base import CLAIMS_FOLDER, NUMBERS_FOLDER, Store, StoreError
 from easel_store.local import LocalStore
 from easel_store.s3 import S3Options, S3Store
 
@@ -67,10 +67,23 @@ def claims_store(settings: StorageSettings) -> Store:
     Raises:
         StoreError: as `open_store`.
     """
+    return _private_store(settings, CLAIMS_FOLDER)
+
+
+def numbers_store(settings: StorageSettings) -> Store:
+    """The private part of the same store in which workers settle who numbers the next picture.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    return _private_store(settings, NUMBERS_FOLDER)
+
+
+def _private_store(settings: StorageSettings, folder: str) -> Store:
     options = _s3_options(settings)
     if options is None:
-        return open_store(settings.data_dir / CLAIMS_FOLDER, None)
-    return S3Store(replace(options, prefix=f"{options.prefix.strip('/')}/{CLAIMS_FOLDER}"))
+        return open_store(settings.data_dir / folder, None)
+    return S3Store(replace(options, prefix=f"{options.prefix.strip('/')}/{folder}"))
 
 
 def _s3_options(settings: StorageSettings) -> S3Options | None:

@@ -1,12 +1,9 @@
-"""The small parts: jobs, hand-over, seeds, grids, names, failures, settings."""
+"""The small parts: jobs, hand-over, seeds, failures, settings."""
 
 from __future__ import annotations
 
-import re
 import threading
-from datetime import datetime, timezone
 
-import numpy as np
 import pytest
 
 from easel_contract.errors import ContractError
@@ -14,9 +11,6 @@ from easel_queue import Task
 from easel_worker.failure import failure_of
 from easel_worker.handoff import Handoff
 from easel_worker.job import Job, JobStoppedError, StopReason
-from easel_worker.outputs.grid import grid_shape, make_grid
-from easel_worker.outputs.names import Names
-from easel_worker.outputs.png import encode_png
 from easel_worker.seeds import RANDOM_SEEDS, resolve_seeds
 from easel_worker.settings import WorkerSettings, default_worker_id
 
@@ -78,49 +72,6 @@ def test_seeds_count_up_and_random_ones_stay_in_a1111s_range() -> None:
     firsts = {resolve_seeds(-1, 2) for _ in range(20)}
     assert len(firsts) > 1
     assert all(0 <= first < RANDOM_SEEDS and second == first + 1 for first, second in firsts)
-
-
-@pytest.mark.parametrize(
-    ("count", "shape"),
-    [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (12, (3, 4))],
-)
-def test_grid_rows_are_the_rounded_root(count: int, shape: tuple[int, int]) -> None:
-    assert grid_shape(count) == shape
-
-
-def test_a_grid_lays_pictures_out_in_reading_order_on_white() -> None:
-    images = np.stack([np.full((2, 3, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
-
-    grid = make_grid(images)
-
-    assert grid.shape == (4, 6, 3)
-    assert grid[0, 0, 0] == 10
-    assert grid[0, 3, 0] == 20
-    assert grid[2, 0, 0] == 30
-    assert (grid[2:, 3:] == 255).all()
-
-
-@pytest.mark.parametrize("text", ["a cat\nSteps: 1, Seed: 2", "eine Kätzin", "猫, 🐈\nSteps: 1"])
-def test_png_keeps_picture_and_parameters(text: str) -> None:
-    import io
-
-    from PIL import Image
-
-    image = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3)
-
-    read = Image.open(io.BytesIO(encode_png(image, text)))
-
-    assert read.text["parameters"] == text  # type: ignore[attr-defined] # PNG only
-    assert (np.asarray(read) == image).all()
-
-
-def test_names_have_the_clouds_form() -> None:
-    names = Names("txt2img", datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc))
-    uuid4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-
-    assert re.fullmatch(rf"txt2img-images/2026-03-04/050607-{uuid4}-42\.png", names.image(42))
-    assert re.fullmatch(rf"txt2img-grids/2026-03-04/grid-050607-{uuid4}\.png", names.grid())
-    assert names.image(42) != names.image(42)
 
 
 def test_failures_tell_whose_fault_it_was() -> None:

@@ -77,6 +77,7 @@ class WorkerSettings(CommonSettings):
             "easel_worker.handlers.echo:EchoHandler",
             "easel_worker.handlers.txt2img:Txt2ImgHandler",
             "easel_worker.handlers.extras:ExtrasHandler",
+            "easel_worker.handlers.interrogate:InterrogateHandler",
         ),
         description="What the worker serves: module:attribute, comma separated.",
     )

@@ -23,14 +23,6 @@ from ..intake.pictures import gradient
 from .networks import save_rrdb
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def load(path: Path, *, allow_pickle: bool = False) -> Network:
     return load_network(path, device=torch.device("cpu"), dtype=torch.float16, allow_pickle=allow_pickle)
 

@@ -32,4 +32,5 @@ __all__ = [
     "UNet2DConditionModel",
     "load_file",
     "save_file",
+    "transformers",
 ]

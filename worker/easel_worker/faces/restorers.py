@@ -75,9 +75,12 @@ class FaceRestorers:
         """
         from easel_worker.faces.retinaface import find_faces
 
-        detector, restorer = self._load_detector(name, field), self._load_restorer(name, field)
         result = picture.convert("RGB")
-        for face in find_faces(detector, result):
+        faces = find_faces(self._load_detector(name, field), result)
+        if not faces:
+            return picture
+        restorer = self._load_restorer(name, field)
+        for face in faces:
             tick()
             matrix = similarity(face.landmarks)
             if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-9:

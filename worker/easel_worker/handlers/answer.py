@@ -1,4 +1,4 @@
-"""The publish stage of txt2img: pictures to PNG, into the store, and the result in the client's dialect."""
+"""The publish stage of txt2img: pictures to files, into the store, and the result in the client's dialect."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easel_contract.results import Outcome, a1111_result, eas_result
-from easel_contract.savedir import SaveDir
-from easel_store import Store
+from easel_store import Store, numbers_store
 from easel_worker.handlers.plan import Plan
-from easel_worker.outputs.describe import describe, infotext
-from easel_worker.outputs.grid import make_grid
-from easel_worker.outputs.names import Names
-from easel_worker.outputs.png import encode_png
-from easel_worker.outputs.saving import Picture, presign, save
+from easel_worker.outputs.numbering import Numbers
+from easel_worker.outputs.options import OutputOptions
+from easel_worker.outputs.record import GenerationRecord, ImageFacts
+from easel_worker.outputs.rendering import Rendering, make_products
+from easel_worker.outputs.saving import Saver, presign
 from easel_worker.settings import WorkerSettings
-
-OUTPUTS = "outputs"
-"""Where `save_images` puts files of requests without `save_dir`: A1111's folder."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +38,17 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
 
     Raises:
         StoreError: the pictures cannot be stored.
+        ContractError: the request's options make no sense.
     """
     plan, request = rendered.plan, rendered.plan.request
-    when = datetime.now().astimezone()
-    texts = [infotext(plan, seed) for seed in plan.seeds]
-    pictures = [
-        Picture(encode_png(image, text), seed)
-        for image, text, seed in zip(rendered.images, texts, plan.seeds, strict=True)
-    ]
+    options = OutputOptions.from_options(request.override_settings)
+    rendering = Rendering(_record(plan), tuple(rendered.images), _facts(plan))
     saving = plan.save_dir is not None or request.save_images
-    if saving and len(pictures) > 1:
-        # The grid tells the first picture's parameters.
-        pictures.insert(0, Picture(encode_png(make_grid(rendered.images), texts[0]), None))
-        texts.insert(0, texts[0])
-    folder = plan.save_dir or SaveDir(OUTPUTS, OUTPUTS)
-    saved = save(store, pictures, Names("txt2img", when), folder) if saving else []
+    products = make_products(rendering, options, saving=saving)
+    saver = Saver(store, Numbers(store, numbers_store(settings)), settings.mount_paths)
 
     if plan.save_dir is not None:
+        saved = saver.save_cloud(products, plan.save_dir)
         wants_urls = request.options.presigned_url
         return eas_result(
             id_task=request.options.id_task,
@@ -68,10 +58,50 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
             hostname=socket.gethostname(),
             presigned=presign(store, saved, settings.s3_presign_s) if wants_urls else None,
         )
+    if request.save_images:
+        saver.save_patterned(products)
     return a1111_result(
-        images=[base64.b64encode(picture.png).decode() for picture in pictures]
+        images=[base64.b64encode(product.file.data).decode() for product in products.answered]
         if request.send_images
         else [],
         parameters=json.loads(request.model_dump_json()),
-        info=describe(plan, texts, when, grid=len(pictures) > len(plan.seeds)),
+        info=products.info(),
     )
+
+
+def _record(plan: Plan) -> GenerationRecord:
+    request = plan.request
+    return GenerationRecord(
+        kind="txt2img",
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        sampler=plan.choice.sampler,
+        schedule=plan.choice.label,
+        steps=request.steps,
+        cfg_scale=request.cfg_scale,
+        width=request.width,
+        height=request.height,
+        batch_size=request.batch_size,
+        n_iter=request.n_iter,
+        model_name=plan.model.name,
+        model_hash=plan.model_hash,
+        rng=plan.rng,
+        when=datetime.now().astimezone(),
+        restore_faces=request.restore_faces,
+        subseed_strength=request.subseed_strength,
+        seed_resize_from_w=request.seed_resize_from_w,
+        seed_resize_from_h=request.seed_resize_from_h,
+        denoising_strength=request.denoising_strength,
+        clip_skip=request.clip_skip,
+        styles=request.styles,
+        extra={} if request.eta is None else {"Eta": request.eta},
+    )
+
+
+def _facts(plan: Plan) -> list[ImageFacts]:
+    request = plan.request
+    return [
+        # Without variation strength the subseed changes nothing, so it is not drawn.
+        ImageFacts(request.prompt, request.negative_prompt, seed, request.subseed)
+        for seed in plan.seeds
+    ]

@@ -1,4 +1,4 @@
-"""The networks beside the checkpoints that handlers share: upscalers and face restorers."""
+"""Networks beside the checkpoints: upscalers, face restorers, and what describes pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from easel_worker.faces.restorers import FaceRestorers
 from easel_worker.failure import Failure, failure_of
+from easel_worker.interrogate import Interrogator
 from easel_worker.settings import WorkerSettings
 from easel_worker.upscaling.errors import WeightsError
 from easel_worker.upscaling.upscalers import Upscalers
@@ -38,6 +39,7 @@ class Networks:
         models = settings.data_dir / "models"
         self.upscalers = Upscalers(models, self._load)
         self.faces = FaceRestorers(models, lambda: self.placed.device, allow_pickle=settings.allow_pickle)
+        self.interrogator = Interrogator(models, lambda: self.placed.device)
 
     @cached_property
     def placed(self) -> Placed:
@@ -65,6 +67,7 @@ class Networks:
 
         self.upscalers.unload()
         self.faces.unload()
+        self.interrogator.unload()
         free_memory(self.placed.device)
 
     def _load(self, path: Path) -> Network:

@@ -2,79 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import json
+from collections.abc import Mapping, Sequence
 
 from easel_contract.infotext import build
-from easel_worker import __version__
-from easel_worker.handlers.plan import Plan
-
-VERSION = f"Easel {__version__}"
+from easel_worker.outputs.options import OutputOptions
+from easel_worker.outputs.record import GenerationRecord, ImageFacts
 
 
-def infotext(plan: Plan, seed: int) -> str:
-    """Parameters of the picture of `seed`, in A1111's order of keys (1.10); ours to read back as its own."""
-    request = plan.request
-    return build(
-        request.prompt,
-        request.negative_prompt,
-        {
-            "Steps": request.steps,
-            "Sampler": plan.choice.sampler,
-            "Schedule type": plan.choice.label,
-            "CFG scale": _number(request.cfg_scale),
-            "Seed": seed,
-            "Size": f"{request.width}x{request.height}",
-            "Model hash": plan.model_hash or None,
-            "Model": plan.model.name,
-            "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
-            "RNG": plan.rng if plan.rng != "NV" else None,
-            "Eta": None if request.eta is None else _number(request.eta),
-            "Version": VERSION,
-        },
-    )
+def infotext(record: GenerationRecord, image: ImageFacts, options: OutputOptions | None = None) -> str:
+    """Parameters of one picture, in A1111's order of keys (1.10)."""
+    parameters = _parameters(record, image, options or OutputOptions())
+    return build(image.prompt, image.negative_prompt, parameters)
 
 
-def describe(plan: Plan, infotexts: Sequence[str], when: datetime, *, grid: bool) -> dict[str, object]:
-    """A1111's `info`. With `grid`, the first picture and the first infotext are the grid's."""
-    request = plan.request
-    count = len(plan.seeds)
+def grid_infotext(record: GenerationRecord, first: ImageFacts, options: OutputOptions | None = None) -> str:
+    """Parameters of a grid: the main prompt and the first picture's seeds."""
+    parameters = _parameters(record, first, options or OutputOptions())
+    return build(record.prompt, record.negative_prompt, parameters)
+
+
+def describe(
+    record: GenerationRecord, images: Sequence[ImageFacts], infotexts: Sequence[str], *, grid: bool
+) -> dict[str, object]:
+    """A1111's `info`. With `grid`, the first picture of the answer and the first infotext are the grid's."""
     return {
-        "prompt": request.prompt,
-        "all_prompts": [request.prompt] * count,
-        "negative_prompt": request.negative_prompt,
-        "all_negative_prompts": [request.negative_prompt] * count,
-        "seed": plan.seeds[0],
-        "all_seeds": list(plan.seeds),
-        "subseed": request.subseed,
-        "all_subseeds": [request.subseed] * count,  # without variation strength they change nothing
-        "subseed_strength": request.subseed_strength,
-        "width": request.width,
-        "height": request.height,
-        "sampler_name": plan.choice.sampler,
-        "cfg_scale": request.cfg_scale,
-        "steps": request.steps,
-        "batch_size": request.batch_size,
-        "restore_faces": request.restore_faces,
-        "face_restoration_model": None,
-        "sd_model_name": plan.model.name,
-        "sd_model_hash": plan.model_hash,
-        "sd_vae_name": None,
-        "sd_vae_hash": None,
-        "seed_resize_from_w": request.seed_resize_from_w,
-        "seed_resize_from_h": request.seed_resize_from_h,
-        "denoising_strength": request.denoising_strength,
-        "extra_generation_params": {} if request.eta is None else {"Eta": request.eta},
+        "prompt": images[0].prompt,
+        "all_prompts": [image.prompt for image in images],
+        "negative_prompt": images[0].negative_prompt,
+        "all_negative_prompts": [image.negative_prompt for image in images],
+        "seed": images[0].seed,
+        "all_seeds": [image.seed for image in images],
+        "subseed": images[0].subseed,
+        "all_subseeds": [image.subseed for image in images],
+        "subseed_strength": record.subseed_strength,
+        "width": record.width,
+        "height": record.height,
+        "sampler_name": record.sampler,
+        "cfg_scale": record.cfg_scale,
+        "steps": record.steps,
+        "batch_size": record.batch_size,
+        "restore_faces": record.restore_faces,
+        "face_restoration_model": record.face_restoration_model if record.restore_faces else None,
+        "sd_model_name": record.model_name,
+        "sd_model_hash": record.model_hash,
+        "sd_vae_name": record.vae_name,
+        "sd_vae_hash": record.vae_hash,
+        "seed_resize_from_w": record.seed_resize_from_w,
+        "seed_resize_from_h": record.seed_resize_from_h,
+        "denoising_strength": record.denoising_strength,
+        "extra_generation_params": {key: _jsonable(value) for key, value in record.extra.items()},
         "index_of_first_image": int(grid),
         "infotexts": list(infotexts),
-        "styles": request.styles,
-        "job_timestamp": f"{when:%Y%m%d%H%M%S}",
-        "clip_skip": request.clip_skip,
-        "is_using_inpainting_conditioning": False,
-        "version": VERSION,
+        "styles": list(record.styles),
+        "job_timestamp": f"{record.when:%Y%m%d%H%M%S}",
+        "clip_skip": record.clip_skip,
+        "is_using_inpainting_conditioning": record.conditional_mask_weight is not None,
+        "version": record.version,
     }
 
 
-def _number(value: float) -> int | float:
-    """7.0 is written as 7, as A1111 does."""
-    return int(value) if value.is_integer() else value
+def _parameters(record: GenerationRecord, image: ImageFacts, options: OutputOptions) -> Mapping[str, object]:
+    """Every key with its value or None, in the order of `easel_contract.infotext.KEYS`."""
+    varied = record.subseed_strength != 0
+    resized = record.seed_resize_from_w > 0 and record.seed_resize_from_h > 0
+    denoised = record.kind == "img2img" or record.hires
+    model, vae = record.model_name, record.vae_name
+    return {
+        "Steps": record.steps,
+        "Sampler": record.sampler,
+        "Schedule type": record.schedule,
+        "CFG scale": record.cfg_scale,
+        "Image CFG scale": record.image_cfg_scale,
+        "Seed": image.seed,
+        "Face restoration": record.face_restoration_model if record.restore_faces else None,
+        "Size": f"{record.width}x{record.height}",
+        "Model hash": (record.model_hash or None) if options.add_model_hash_to_info else None,
+        "Model": model if options.add_model_name_to_info else None,
+        "FP8 weight": record.fp8_weight,
+        "Cache FP16 weight for LoRA": record.cache_fp16_weight,
+        "VAE hash": record.vae_hash if vae and options.add_vae_hash_to_info else None,
+        "VAE": vae if options.add_vae_name_to_info else None,
+        "Variation seed": image.subseed if varied else None,
+        "Variation seed strength": record.subseed_strength if varied else None,
+        "Seed resize from": f"{record.seed_resize_from_w}x{record.seed_resize_from_h}" if resized else None,
+        "Denoising strength": record.denoising_strength if denoised else None,
+        "Conditional mask weight": record.conditional_mask_weight,
+        "Clip skip": record.clip_skip if record.clip_skip > 1 else None,
+        "ENSD": record.ensd or None,
+        "Token merging ratio": record.token_merging_ratio or None,
+        "Token merging ratio hr": record.token_merging_ratio_hr or None,
+        "Init image hash": record.init_image_hash,
+        "RNG": None if record.rng in ("NV", "GPU") else record.rng,
+        "Tiling": True if record.tiling else None,
+        **record.extra,
+        **image.extra,
+        "Version": record.version if options.add_version_to_infotext else None,
+        "User": record.user if options.add_user_name_to_info else None,
+    }
+
+
+def _jsonable(value: object) -> object:
+    """What JSON can hold; the rest becomes null, as A1111's answers have it."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value

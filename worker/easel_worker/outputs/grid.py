@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from easel_worker.outputs.options import OutputOptions
+
 WHITE = 255
 
 
-def grid_shape(count: int) -> tuple[int, int]:
-    """Rows and columns for `count` pictures: rows = round(sqrt(count)), as A1111 with ``n_rows`` -1."""
-    rows = min(max(1, round(math.sqrt(count))), count)
+def grid_shape(count: int, options: OutputOptions | None = None, batch_size: int = 1) -> tuple[int, int]:
+    """Rows and columns for `count` pictures, by A1111's rule.
+
+    `n_rows` > 0: that many rows; 0: the batch size; -1: round(sqrt(count)), or with
+    `grid_prevent_empty_spots` the largest divisor of `count` that is no larger than its root. Never more rows
+    than pictures.
+    """
+    options = options or OutputOptions()
+    if options.n_rows > 0:
+        rows = options.n_rows
+    elif options.n_rows == 0:
+        rows = batch_size
+    elif options.grid_prevent_empty_spots:
+        rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
+    else:
+        rows = round(math.sqrt(count))
+    rows = min(max(1, rows), count)
     return rows, math.ceil(count / rows)
 
 
-def make_grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay pictures (N, H, W, 3) out row by row on white; returns (rows * H, columns * W, 3)."""
-    count, height, width, channels = images.shape
-    rows, columns = grid_shape(count)
-    cells = np.full((rows * columns, height, width, channels), WHITE, dtype=np.uint8)
-    cells[:count] = images
-    tiled = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return np.ascontiguousarray(tiled.reshape(rows * height, columns * width, channels))
+def make_grid(images: Sequence[NDArray[np.uint8]], shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Lay pictures (H, W, 3) out row by row on white, each in the top left corner of its cell.
+
+    A cell is as wide as the widest and as high as the highest picture. Masks (H, W) and alpha channels become
+    RGB.
+
+    Args:
+        shape: Rows and columns; default `grid_shape` of the defaults.
+
+    Returns:
+        (rows * cell height, columns * cell width, 3).
+    """
+    rows, columns = shape or grid_shape(len(images))
+    height = max(image.shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
+    grid = np.full((rows * height, columns * width, 3), WHITE, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * height, index % columns * width
+        colours = image[..., None] if image.ndim == 2 else image[..., :3]
+        grid[top : top + image.shape[0], left : left + image.shape[1]] = colours
+    return grid

@@ -1,0 +1,66 @@
+"""``POST /sdapi/v1/interrogate``: what is in a picture."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+
+from PIL import Image
+
+from easel_contract.errors import ContractError
+from easel_contract.events import Progress
+from easel_contract.extras import INTERROGATE_PATH, parse_interrogate
+from easel_contract.results import Outcome
+from easel_queue import Task
+from easel_worker.handlers.base import Handler, RunContext
+from easel_worker.handlers.networks import Networks
+from easel_worker.intake import Intake
+from easel_worker.interrogate.folders import check
+
+if TYPE_CHECKING:
+    from easel_worker.failure import Failure
+    from easel_worker.settings import WorkerSettings
+    from easel_worker.stats import Stats
+
+CLIP, DEEPDANBOORU = "clip", "deepdanbooru"
+"""A1111's two models. The second one's network exists only as a program of its own, which Easel has not."""
+
+
+class InterrogateHandler(Handler[Image.Image, str]):
+    """Serves the interrogate call."""
+
+    paths: ClassVar[tuple[str, ...]] = (INTERROGATE_PATH,)
+
+    def __init__(self, settings: WorkerSettings, stats: Stats) -> None:
+        super().__init__(settings, stats)
+        self._limits = settings.limits()
+        self._intake = Intake(self._limits.images)
+        self._networks = Networks(settings)
+
+    def prepare(self, task: Task) -> Image.Image:
+        request = parse_interrogate(task.data, self._limits)
+        if request.model == DEEPDANBOORU:
+            raise ContractError(
+                "'deepdanbooru' is not built into Easel; use 'clip'",
+                field="model",
+                status=501,
+                kind="not_installed",
+            )
+        if request.model != CLIP:
+            raise ContractError("Model not found", status=404, kind="not_found")
+        check(self.settings.data_dir / "models")
+        return self._intake.open(request.image, field="image")
+
+    def run(self, prepared: Image.Image, ctx: RunContext) -> str:
+        ctx.check_cancelled()
+        ctx.report(Progress(stage="loading"))
+        return self._networks.interrogator.describe(prepared)
+
+    def publish(self, task: Task, output: str) -> Outcome:
+        return Outcome(json.dumps({"caption": output}, ensure_ascii=False).encode())
+
+    def explain(self, error: Exception) -> Failure:
+        return self._networks.explain(error)
+
+    def free_memory(self) -> None:
+        self._networks.free_memory()

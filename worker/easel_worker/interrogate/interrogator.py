@@ -1,0 +1,67 @@
+"""A caption, and the phrases that fit, from the files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from easel_worker.interrogate.folders import blip_folder, clip_folder, word_lists
+
+if TYPE_CHECKING:
+    import torch
+
+    from easel_worker.interrogate.blip import Blip
+    from easel_worker.interrogate.ranks import Ranks
+
+MIN_LENGTH, MAX_LENGTH, BEAMS = 24, 48, 1
+"""Of a caption, in tokens; A1111's defaults."""
+
+
+class Interrogator:
+    """Describes pictures. Loads its models on first use and keeps them. Lives on the torch thread.
+
+    Args:
+        models: The folder ``models/``.
+        device: Tells the device; asked when the first model is loaded.
+    """
+
+    def __init__(self, models: Path, device: Callable[[], torch.device]) -> None:
+        self._models = models
+        self._device = device
+        self._blip: Blip | None = None
+        self._ranks: Ranks | None = None
+
+    def describe(
+        self,
+        picture: Image.Image,
+        *,
+        min_length: int = MIN_LENGTH,
+        max_length: int = MAX_LENGTH,
+        beams: int = BEAMS,
+    ) -> str:
+        """The caption, then ``, `` and each phrase.
+
+        Raises:
+            ContractError: 422, a file is missing.
+            WeightsError: a file cannot be used.
+        """
+        if self._blip is None:
+            from easel_worker.interrogate.blip import Blip
+
+            self._blip = Blip(blip_folder(self._models), self._device())
+        caption = self._blip.caption(picture, min_length=min_length, max_length=max_length, beams=beams)
+        lists = word_lists(self._models)
+        if not lists:
+            return caption
+        if self._ranks is None:
+            from easel_worker.interrogate.ranks import Ranks
+
+            self._ranks = Ranks(clip_folder(self._models), self._device())
+        return ", ".join([caption, *self._ranks.best(picture, lists)])
+
+    def unload(self) -> None:
+        """Forget the models."""
+        self._blip = self._ranks = None

@@ -1,0 +1,107 @@
+"""A finished job's pictures, put into the order of the answer and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easel_worker.outputs.describe import describe, grid_infotext, infotext
+from easel_worker.outputs.encoding import Encoded, encode
+from easel_worker.outputs.grid import grid_shape, make_grid
+from easel_worker.outputs.options import OutputOptions
+from easel_worker.outputs.record import GenerationRecord, ImageFacts
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3), (H, W, 4) or (H, W)."""
+
+Role = Literal["grid", "sample", "extra", "copy"]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A picture that is stored beside a sample and not answered."""
+
+    of: int
+    """Index of the sample."""
+    suffix: str
+    """Behind the sample's name: ``before-highres-fix``, ``before-face-restoration``,
+    ``before-color-correction``, ``mask``, ``mask-composite`` or ``init-image``."""
+    image: Picture
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What left the torch thread."""
+
+    record: GenerationRecord
+    samples: Sequence[Picture]
+    facts: Sequence[ImageFacts]
+    """One per sample."""
+    extras: Sequence[Picture] = ()
+    """Answered behind the samples, without an infotext: control maps, masks, scripts' pictures."""
+    copies: Sequence[Copy] = ()
+
+
+@dataclass(frozen=True)
+class Product:
+    """One encoded picture. `index` counts the pictures of its role, from 0."""
+
+    role: Role
+    index: int
+    image: Picture
+    file: Encoded
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Products:
+    """All of them: first the grid if there is one, the samples, the extras; then copies."""
+
+    rendering: Rendering
+    options: OutputOptions
+    all: tuple[Product, ...]
+
+    @property
+    def grid_answered(self) -> bool:
+        return self.options.return_grid and any(product.role == "grid" for product in self.all)
+
+    @property
+    def answered(self) -> list[Product]:
+        """The pictures of the answer, in A1111's order."""
+        left_out = ("copy",) if self.grid_answered else ("copy", "grid")
+        return [product for product in self.all if product.role not in left_out]
+
+    def info(self) -> dict[str, object]:
+        """A1111's `info`. Extras have no infotext, so there may be fewer of those than pictures."""
+        told = [product.file.infotext for product in self.answered if product.role != "extra"]
+        return describe(self.rendering.record, self.rendering.facts, told, grid=self.grid_answered)
+
+
+def make_products(rendering: Rendering, options: OutputOptions, *, saving: bool) -> Products:
+    """Encode everything.
+
+    Args:
+        saving: Pictures are going to be stored. Only then is there a grid: of two samples or more (of one too
+            where `grid_only_if_multiple` is off), if it is to be answered or stored.
+    """
+    record, facts = rendering.record, rendering.facts
+    products = []
+    enough = len(rendering.samples) > 1 or not options.grid_only_if_multiple
+    if saving and enough and (options.return_grid or options.grid_save):
+        shape = grid_shape(len(rendering.samples), options, record.batch_size)
+        grid = make_grid(rendering.samples, shape)
+        text = grid_infotext(record, facts[0], options)
+        products.append(Product("grid", 0, grid, encode(grid, text, options.grid_format, options)))
+    texts = [infotext(record, one, options) for one in facts]
+    for index, (image, text) in enumerate(zip(rendering.samples, texts, strict=True)):
+        products.append(Product("sample", index, image, encode(image, text, options.samples_format, options)))
+    for index, image in enumerate(rendering.extras):
+        products.append(Product("extra", index, image, encode(image, "", options.samples_format, options)))
+    for copy in rendering.copies if saving else ():
+        file = encode(copy.image, texts[copy.of], options.samples_format, options)
+        products.append(Product("copy", copy.of, copy.image, file, copy.suffix))
+    return Products(rendering, options, tuple(products))
