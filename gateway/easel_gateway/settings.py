@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from typing import Annotated
@@ -244,6 +245,14 @@ class GatewaySettings(CommonSettings):
     def named_tokens(self) -> dict[str, str]:
         """Token -> name of its user ("" when it was given without one)."""
         return parse_tokens(self.tokens)
+
+    def own_authorization(self) -> str:
+        """An `Authorization` that this service lets in, for our own probes; "" where it wants none."""
+        for token in self.named_tokens():
+            return token
+        for user, password in self.passwords().items():
+            return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        return ""
 
     def users(self) -> frozenset[str]:
         """The users that tokens and passwords name."""

@@ -29,7 +29,9 @@ def tables() -> str:
     lines: list[str] = []
     for section in dict.fromkeys(option.section for option in OPTIONS.values()):
         options = [option for option in OPTIONS.values() if option.section == section]
-        used = [option for option in options if option.effect in {Effect.USED, Effect.COMPUTED}]
+        used = [
+            option for option in options if option.effect in {Effect.USED, Effect.COMPUTED, Effect.OPERATOR}
+        ]
         if used:
             lines += [
                 f"### {section[0].upper()}{section[1:]}",

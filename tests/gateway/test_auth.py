@@ -167,3 +167,20 @@ async def test_a_passwords_user_is_the_user_of_what_they_send(with_passwords: Ru
     task = await with_passwords.queue.run(with_passwords.queue.tasks.reserve(worker="w", lease_ms=1000))
     assert task is not None
     assert task.meta["user"] == "bob"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tokens": f"alice:{TOKEN}"},
+        {"api_auth": "bob:bobs-secret"},
+        {"tokens": TOKEN, "api_auth": "b:four"},
+        {},
+    ],
+)
+async def test_our_own_probes_are_let_in(start_gateway: StartGateway, settings: dict[str, str]) -> None:
+    gateway = await start_gateway(**settings)
+    shown = gateway.settings.own_authorization()
+    response = await gateway.client.get("/readyz", headers={"Authorization": shown} if shown else {})
+    assert response.status_code == 200
+    assert bool(shown) == bool(settings)

@@ -195,3 +195,16 @@ async def test_a_checkpoint_that_was_removed_is_no_error_of_the_list(gateway: Ru
     shutil.rmtree(folder)
     now = await options_of(gateway)
     assert (now["sd_model_checkpoint"], now["sd_checkpoint_hash"]) == ("Dreamy", "")
+
+
+async def test_what_the_operator_decides_is_shown_as_decided(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(
+        image_urls=False, image_url_local_hosts="cats.local", image_url_user_agent="Me"
+    )
+    shown = await options_of(gateway)
+    keys = ("api_enable_requests", "api_forbid_local_requests", "api_useragent")
+    assert [shown[key] for key in keys] == [False, False, "Me"]
+    await set_options(gateway, **shown)
+    refused = await gateway.client.post(PATH, json={"api_enable_requests": True})
+    assert refused.status_code == 422
+    assert "EASEL_IMAGE_URLS" in refused.text

@@ -66,6 +66,15 @@ async def test_a_very_long_answer_is_compressed_whole(start_gateway: StartGatewa
     assert len((await gateway.client.get("/sdapi/v1/prompt-styles")).json()) == 5000
 
 
+async def test_a_part_of_a_file_is_the_part_that_was_asked_for(gateway: RunningGateway) -> None:
+    path = "/docs-assets/swagger-ui.css"
+    whole, _ = await raw(gateway, path, **{"Accept-Encoding": "gzip"})
+    part, body = await raw(gateway, path, **{"Accept-Encoding": "gzip", "Range": "bytes=0-1999"})
+    assert (part.status_code, len(body)) == (206, 2000)
+    assert "Content-Encoding" not in part.headers
+    assert whole.status_code == 200
+
+
 async def test_stored_bodies_go_out_as_they_came_in(gateway: RunningGateway) -> None:
     await gateway.put_result("x" * 5000)
     response, body = await raw(gateway, gateway.sink, **{"Accept-Encoding": "gzip"})

@@ -20,7 +20,7 @@ def refused(given: dict[str, Any], **how: Any) -> ContractError:
 
 
 def test_every_default_is_a_value_of_its_option() -> None:
-    given = {key: value for key, value in defaults().items() if not OPTIONS[key].restricted}
+    given = {key: value for key, value in defaults().items() if OPTIONS[key].effect is not Effect.OPERATOR}
     checked = check_options(given).values
     assert checked == {key: given[key] for key in checked}
     assert given.keys() - checked.keys() == {"sd_checkpoint_hash"}, "only what is computed is left out"
@@ -113,11 +113,6 @@ def test_lenient_leaves_unknown_keys_out_and_says_so() -> None:
     (warning,) = checked.warnings
     assert warning.startswith("override_settings.ad_model: ")
     refused({"ad_model": "x", "eta_ddim": 5}, strict=False)
-
-
-def test_the_operator_may_set_what_the_api_may_not() -> None:
-    given = {"api_forbid_local_requests": False}
-    assert check_options(given, restricted=True).values == given
 
 
 def test_null_is_the_default() -> None:

@@ -56,8 +56,10 @@ Check = Callable[[UpSettings], Iterator[Finding]]
 
 def check_settings(settings: UpSettings) -> Iterator[Finding]:
     """The gateway's address and who may use it. What is wrong in itself was refused before."""
-    users = len(settings.named_tokens())
-    who = f"{users} token{'s' if users != 1 else ''}" if users else "no tokens, this machine only"
+    tokens, passwords = len(settings.named_tokens()), len(settings.passwords())
+    counted = ((tokens, "token"), (passwords, "password"))
+    known = [f"{count} {what}{'s' if count != 1 else ''}" for count, what in counted if count]
+    who = " and ".join(known) or "no tokens, this machine only"
     yield Finding(OK, "gateway", f"{settings.host}:{settings.port}, service {settings.service}, {who}")
     if RunFolder(Path(settings.data_dir).absolute()).held():
         return  # our own gateway has the port

@@ -44,11 +44,13 @@ def workers_seen(url: str, service: str, pids: Callable[[], set[int]], wanted: i
     return "" if len(seen) >= wanted else f"{len(seen)} of {wanted} workers have said that they live"
 
 
-def gateway_answers(host: str, port: int, token: str) -> str:
+def gateway_answers(host: str, port: int, authorization: str) -> str:
     """GET /readyz; a 503's body says what the gateway itself waits for."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT_S)
     try:
-        connection.request("GET", "/readyz", headers={"Authorization": token} if token else {})
+        connection.request(
+            "GET", "/readyz", headers={"Authorization": authorization} if authorization else {}
+        )
         answer = connection.getresponse()
         body = answer.read(500).decode(errors="replace")
     except (OSError, http.client.HTTPException) as exc:

@@ -128,8 +128,8 @@ class _Up:
             await self._supervisor.start("workers", spec)
         await self._supervisor.start("gateway", roles.gateway_spec(env))
         host = ready.probe_host(settings.host)
-        token = next(iter(settings.named_tokens()), "")
-        await ready.wait_for(lambda: ready.gateway_answers(host, self._port, token), say=_say)
+        shown = settings.own_authorization()
+        await ready.wait_for(lambda: ready.gateway_answers(host, self._port, shown), say=_say)
         if settings.workers:
             wanted = settings.workers
             await ready.wait_for(

@@ -64,7 +64,8 @@ def _takes_gzip(scope: Scope) -> bool:
 def _is_text(start: Message) -> bool:
     headers = MutableHeaders(scope=start)
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in _TYPES and "content-encoding" not in headers
+    part = start["status"] == 206  # its place in the whole is counted in uncompressed bytes
+    return kind in _TYPES and not part and "content-encoding" not in headers
 
 
 async def _compress(body: bytes, start: Message) -> bytes:

@@ -72,7 +72,13 @@ async def set_options(request: Request) -> None:
 
 def _shown(gateway: Gateway, stored: Mapping[str, Any]) -> dict[str, Any]:
     """All options as clients read them. Reads files."""
-    shown = defaults() | {key: value for key, value in stored.items() if key in OPTIONS}
+    rules = gateway.settings.image_rules()
+    shown = defaults() | {
+        **{key: value for key, value in stored.items() if key in OPTIONS},
+        "api_enable_requests": rules.urls,
+        "api_forbid_local_requests": not rules.local_hosts,
+        "api_useragent": rules.user_agent,
+    }
     model = _checkpoint(gateway, shown[CHECKPOINT])
     if model is not None:
         shown[CHECKPOINT] = title_of(gateway.library, model)

@@ -107,14 +107,6 @@ class InterrogateOptions(OptionGroup):
     deepbooru_filter_tags: str = Field("", description="Tags left out, comma separated.")
 
 
-class ApiOptions(OptionGroup):
-    """What the API may do. The API itself cannot change these."""
-
-    api_enable_requests: bool = Field(True, description="Pictures may be given as URLs.")
-    api_forbid_local_requests: bool = Field(True, description="URLs of private addresses are refused.")
-    api_useragent: str = Field("", description="User agent of those downloads.")
-
-
 class ControlNetOptions(OptionGroup):
     """The ControlNet extension's."""
 

@@ -39,15 +39,12 @@ class Checked:
     warnings: tuple[str, ...] = ()
 
 
-def check_options(
-    given: Mapping[str, JsonValue], *, field: str = FIELD, strict: bool = True, restricted: bool = False
-) -> Checked:
+def check_options(given: Mapping[str, JsonValue], *, field: str = FIELD, strict: bool = True) -> Checked:
     """Check a partial object of options. Null is the option's default.
 
     Args:
         field: Dotted path of the object in the body, for messages; empty when it is the body.
         strict: Refuse an unknown key. Otherwise it is left out, with a warning.
-        restricted: Whether the options that the API cannot change may be among them.
 
     Raises:
         ContractError: 422, names the first wrong key and what would be right, the other wrong keys in `more`.
@@ -67,12 +64,10 @@ def check_options(
         option = OPTIONS.get(key)
         if option is None or option.effect is Effect.COMPUTED:
             continue
-        if option.restricted and not restricted:
-            problems.append(
-                ContractError(
-                    "only the operator may change this option", field=prefix + key, kind="restricted"
-                )
-            )
+        if option.effect is Effect.OPERATOR:
+            if value is not None:
+                operator = f"only the operator may change it; {option.description}"
+                problems.append(ContractError(operator, field=prefix + key, kind="restricted"))
         elif option.effect is Effect.MISSING:
             if value is not None and value != option.default:
                 problems.append(

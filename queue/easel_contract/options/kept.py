@@ -23,6 +23,13 @@ MISSING: Final[Mapping[str, Any]] = {
 }
 """Key -> default, the only value that is taken."""
 
+OPERATOR: Final[Mapping[str, tuple[Any, str]]] = {
+    "api_enable_requests": (True, "EASEL_IMAGE_URLS: pictures may be given as URLs."),
+    "api_forbid_local_requests": (True, "Whether EASEL_IMAGE_URL_LOCAL_HOSTS is empty."),
+    "api_useragent": ("Easel", "EASEL_IMAGE_URL_USER_AGENT: what those downloads say they are."),
+}
+"""Key -> default and description of the options that the operator's settings decide."""
+
 _MEMORY: Final[Mapping[str, Any]] = {
     "sd_checkpoints_limit": 1,
     "sd_checkpoints_keep_in_cpu": True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from easel_contract.options.answering import (
-    ApiOptions,
     ControlNetOptions,
     InfotextOptions,
     InterrogateOptions,
@@ -33,7 +32,6 @@ class RenderOptions(
     InfotextOptions,
     PreviewOptions,
     InterrogateOptions,
-    ApiOptions,
     ControlNetOptions,
 ):
     """The options of one task: attributes are A1111's keys. `effective` makes one."""

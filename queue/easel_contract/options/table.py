@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from easel_contract.options.answering import (
-    ApiOptions,
     ControlNetOptions,
     InfotextOptions,
     InterrogateOptions,
@@ -20,7 +19,7 @@ from easel_contract.options.answering import (
     SavingOptions,
 )
 from easel_contract.options.base import words
-from easel_contract.options.kept import KEPT, MISSING
+from easel_contract.options.kept import KEPT, MISSING, OPERATOR
 from easel_contract.options.rendering import (
     HiresOptions,
     Img2ImgOptions,
@@ -43,7 +42,6 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "infotext": InfotextOptions,
     "preview": PreviewOptions,
     "interrogate": InterrogateOptions,
-    "API": ApiOptions,
     "ControlNet": ControlNetOptions,
 }
 """Section -> the options in it that do something."""
@@ -61,6 +59,8 @@ class Effect(Enum):
     """Stored and answered; nothing follows it."""
     MISSING = "missing"
     """Takes its default only: Easel does not have what it switches on."""
+    OPERATOR = "operator"
+    """Answered as the operator's settings have it; a request cannot change it."""
     COMPUTED = "computed"
     """Answered; what is posted is ignored."""
 
@@ -75,8 +75,6 @@ class Option:
     effect: Effect
     description: str = ""
     values: tuple[str, ...] = ()
-    restricted: bool = False
-    """The API answers it and cannot change it."""
 
 
 def _used(section: str, key: str, field: FieldInfo) -> Option:
@@ -87,7 +85,6 @@ def _used(section: str, key: str, field: FieldInfo) -> Option:
         Effect.USED,
         field.description or "",
         words(field.annotation),
-        restricted=section == "API",
     )
 
 
@@ -101,6 +98,10 @@ def _all() -> dict[str, Option]:
         _used(section, key, field)
         for section, model in SECTIONS.items()
         for key, field in model.model_fields.items()
+    ]
+    options += [
+        Option(key, "API", default, Effect.OPERATOR, description)
+        for key, (default, description) in OPERATOR.items()
     ]
     options += [Option(key, "missing", default, Effect.MISSING) for key, default in MISSING.items()]
     options += [
