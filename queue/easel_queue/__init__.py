@@ -40,38 +40,40 @@ from easel_queue.model import (
     Eviction,
     Failed,
     Finished,
-    Found,
     Group,
-    InterruptOutcome,
     Kin,
     Once,
     Origin,
     Page,
     Placed,
-    Preview,
     Reaped,
-    Record,
-    RecordPage,
-    RecordStatus,
     Rejected,
     Renewal,
     Reply,
     Requeued,
-    Running,
     Search,
     State,
     Status,
     StreamEnd,
     Task,
-    Waiting,
-    WaitingPage,
     Watcher,
-    Whose,
     Worker,
 )
 from easel_queue.options_calls import OptionsCalls, StoredOptions
 from easel_queue.record_calls import RecordCalls
 from easel_queue.run_calls import MAX_PREVIEW_BYTES
+from easel_queue.run_model import (
+    Found,
+    InterruptOutcome,
+    Preview,
+    Record,
+    RecordPage,
+    RecordStatus,
+    Running,
+    Waiting,
+    WaitingPage,
+    Whose,
+)
 from easel_queue.sending import Answer
 from easel_queue.stream_calls import GET_BYTES, TRUNCATE_BATCH, StreamCalls
 from easel_queue.task_calls import TaskCalls

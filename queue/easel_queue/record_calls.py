@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from easel_queue.call import Arg, Call, Raw, text
 from easel_queue.keys import INPUT, Keys
 from easel_queue.line_calls import clamp_priority
-from easel_queue.model import Record, RecordPage, RecordStatus, Whose
 from easel_queue.run_calls import EVERYBODY
+from easel_queue.run_model import Record, RecordPage, RecordStatus, Whose
 
 WAITING_KEPT_MS = 60 * 24 * 3600 * 1000
 """How long a record waits for its task's end. From then on it is kept as long as the result: a week."""

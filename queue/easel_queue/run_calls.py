@@ -8,17 +8,8 @@ from easel_queue.call import Arg, Call, Raw, mapping, text
 from easel_queue.errors import raise_for
 from easel_queue.keys import INPUT
 from easel_queue.line_calls import LineCalls, once_key
-from easel_queue.model import (
-    Found,
-    InterruptOutcome,
-    Once,
-    Preview,
-    Running,
-    Task,
-    Waiting,
-    WaitingPage,
-    Whose,
-)
+from easel_queue.model import Once, Task
+from easel_queue.run_model import Found, InterruptOutcome, Preview, Running, Waiting, WaitingPage, Whose
 
 MAX_PREVIEW_BYTES = 256 * 1024
 """Size of one preview at most: it is a glimpse, kept in Redis's memory."""

@@ -11,7 +11,7 @@ from .running import Running, picture, running
 
 ROOT = "/agent-scheduler/v1"
 SMALL = {"prompt": "a red circle", "steps": 4, "width": 64, "height": 64, "seed": 3}
-LONG = {**SMALL, "steps": 150, "n_iter": 16, "batch_size": 8, "width": 256, "height": 256}
+LONG = {**SMALL, "steps": 150, "n_iter": 16, "batch_size": 2, "width": 128, "height": 128}
 """Minutes of work, far more than a test waits for."""
 
 
