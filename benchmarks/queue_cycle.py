@@ -39,7 +39,7 @@ Median (minimum to maximum) of {rounds} alternating rounds, {jobs} no-op jobs in
 submitter and one worker process; Redis with an append-only file, appendfsync {fsync}.
 
 - A cycle is: put in bulk (in hundreds), worker took it, result stored, result seen by the submitter (Easel:
-  and committed). A slot is a job in progress; "-": its worker has one only.
+  and committed, or removed where the reply is direct). A slot is a job in progress; "-": its worker has one.
 - Latency is that of one job at a time at an idle worker with one slot, from the put to the result seen.
 - CPU is that of the cycles with one slot.
 - It does not show: several workers, large bodies, a deep backlog (see depth), jobs that take time, failures,

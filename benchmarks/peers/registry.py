@@ -69,13 +69,23 @@ EASEL = Peer(
     "easel",
     "",
     True,
-    "One task in work and one reserved per slot, as its worker does. Bulk: Queue.run_many (a pipeline).",
+    "One task in work and one reserved per slot, as its worker does. Bulk: Queue.run_many (a pipeline). "
+    "Results: a watcher looks when one is announced; at those of many jobs every 2 ms while they come.",
     "Fenced lease, delivery counted at the start, result and removal in one step, result kept until a "
     "watcher commits it.",
 )
 
 PEERS = (
     EASEL,
+    Peer(
+        "Easel (direct reply)",
+        "easel_reply",
+        "",
+        True,
+        "The same, but each result goes to its submitter alone, as that of a synchronous call.",
+        "Fenced lease, delivery counted at the start, result and removal in one step; the result is removed "
+        "when it is read, or after ten minutes.",
+    ),
     Peer(
         "RQ",
         "rq",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import redis.asyncio
+from redis.exceptions import ResponseError
 
 from easel_queue.call import Call, Raw
 
@@ -46,8 +47,8 @@ class Batcher:
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
-        self._alone: Callable[..., Awaitable[Raw]] = client.execute_command
+        self._pool = client.connection_pool
+        self._take_connection: Callable[[], Awaitable[Any]] = self._pool.get_connection
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
         self._lanes: set[asyncio.Task[None]] = set()
@@ -57,7 +58,10 @@ class Batcher:
         if self._under_way == 0:
             self._under_way += 1
             try:
-                return await self._alone(*command)
+                (reply,) = await self._exchange([command])
+                if isinstance(reply, Exception):
+                    raise reply
+                return reply
             finally:
                 self._under_way -= 1
                 self._open_lane()
@@ -91,11 +95,8 @@ class Batcher:
             self._under_way -= 1
 
     async def _round_trip(self, batch: list[_Asked]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for command, _ in batch:
-            pipeline.execute_command(*command)
         try:
-            replies: list[Raw] = await pipeline.execute(raise_on_error=False)
+            replies = await self._exchange([command for command, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, those who asked are told
             replies = [error] * len(batch)
         except asyncio.CancelledError:
@@ -109,3 +110,27 @@ class Batcher:
                 answer.set_exception(reply)
             else:
                 answer.set_result(reply)
+
+    async def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Raw]:
+        """Send the commands in one go and read their replies, errors of theirs among them.
+
+        redis-py's pipeline does the same and counts, times and retries beside it, for half as much time
+        again; who asked here retries itself. Raises what a broken connection raises.
+        """
+        connection: Any = await self._take_connection()
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            # What is still to come is nobody's answer.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+
+async def _reply(connection: Any) -> Raw:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

@@ -38,6 +38,7 @@ from easel_queue.follow import (
     WhoIsMaster,
     WhoOwnsSlot,
 )
+from easel_queue.packing import pack_in_c
 
 SOCKET_TIMEOUT_S = 10.0
 """A script takes well under a millisecond; ten seconds without an answer is a hung or cut-off server."""
@@ -192,12 +193,12 @@ def connect_async(url: str, *, slot: int, greet: AsyncGreet, max_connections: in
         "timeout": SOCKET_TIMEOUT_S,  # how long a call waits for a free connection
     }
     if address.kind == "server":
-        return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(url, **usual))
+        pool = redis.asyncio.BlockingConnectionPool.from_url(url, **usual)
+        return redis.asyncio.Redis.from_pool(pack_in_c(pool))
     asking = {**address.asking, **_patience(ASKING_TIMEOUT_S, AsyncRetry(NoBackoff(), 0))}
     leader = AsyncLeader(address.nodes, address.question(slot), asking)
-    return redis.asyncio.Redis.from_pool(
-        AsyncFollowingPool(leader, ssl=address.ssl, **{**usual, **address.options})
-    )
+    following = AsyncFollowingPool(leader, ssl=address.ssl, **{**usual, **address.options})
+    return redis.asyncio.Redis.from_pool(pack_in_c(following))
 
 
 def _patience(timeout_s: float, retry: Any) -> dict[str, Any]:

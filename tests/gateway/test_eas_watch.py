@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
@@ -15,6 +16,7 @@ from easel_gateway.eas.codecs import PROTOBUF_TYPE
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import Target
 from easel_gateway.eas.watch import Ending, Watch
+from easel_queue import StreamCalls
 
 from .conftest import WAIT_S, RunningGateway, StartGateway
 from .eas_clients import Watcher, left, length, watching
@@ -43,6 +45,28 @@ async def test_what_comes_while_watching_is_pushed(gateway: RunningGateway) -> N
         for number in range(1, 4):
             await gateway.put_result()
             assert await watcher.indexes(1) == [number]
+
+
+@pytest.mark.parametrize("window", ["1", "2", "100"])
+async def test_an_item_takes_one_look(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, window: str
+) -> None:
+    looks = 0
+    deliver = StreamCalls.deliver
+
+    def counted(*args: Any, **how: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return deliver(*args, **how)
+
+    monkeypatch.setattr(StreamCalls, "deliver", counted)
+    async with watching(gateway, _window_=window) as watcher:
+        for number in range(1, 11):
+            await gateway.put_result()
+            assert await watcher.indexes(1) == [number]
+            await watcher.commit(number)
+    first, commits = 1, 10 if window == "1" else 0  # a commit opens a full window: something may fit in
+    assert looks <= first + 10 + commits
 
 
 async def test_auto_commit_ignores_the_window_and_empties_the_sink(gateway: RunningGateway) -> None:

@@ -59,6 +59,23 @@ async def test_who_goes_away_leaves_the_others_their_answers(queue: AsyncQueue) 
     assert isinstance(await queue.run(queue.tasks.put(b"x", request_id="last")), Placed)
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_who_goes_away_leaves_its_answer_to_nobody(redis_url: str, service: str, steps: int) -> None:
+    queue = AsyncQueue(redis_url, service=service, max_connections=1)
+    for number in range(3):
+        going = asyncio.create_task(queue.run(queue.tasks.put(b"x", request_id=f"going{number}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        going.cancel()
+        staying = [queue.tasks.put(b"x", request_id=f"r{number}.{place}") for place in range(3)]
+        for placed in await asyncio.gather(*map(queue.run, staying)):
+            status = await queue.run(queue.tasks.status(placed.request_id))
+            assert status is not None
+            assert status.index == placed.index
+        await asyncio.gather(going, return_exceptions=True)
+    await queue.close()
+
+
 async def test_a_broken_round_trip_is_repeated_and_doubles_nothing(own_redis: RedisServer) -> None:
     queue = AsyncQueue(own_redis.url, service="restart")
     await put_many(queue, 10)

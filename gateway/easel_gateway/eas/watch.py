@@ -157,7 +157,7 @@ class Watch:
             # Redis is away: the sweeper gives the items back when the watcher's time is over.
             _log.warning("watcher %s could not leave: %s", self._consumer, error)
 
-    async def _serve(self, transport: Transport, turn: Turn, first: Sequence[Entry]) -> None:
+    async def _serve(self, transport: Transport, turn: Turn, first: Delivery) -> None:
         """Push until the peer is gone. A parallel reader notices its close or EOF at once."""
         peer_gone = asyncio.ensure_future(transport.gone())
         pushing = asyncio.ensure_future(self._push(transport, turn, first))
@@ -178,13 +178,14 @@ class Watch:
         finally:
             await _stop(peer_gone, pushing, stopping, *([ended] if ended else []))
 
-    async def _push(self, transport: Transport, turn: Turn, entries: Sequence[Entry]) -> NoReturn:
+    async def _push(self, transport: Transport, turn: Turn, delivery: Delivery) -> NoReturn:
         while True:
-            await self._send(transport, entries)
-            entries = await self._look(turn)
-            while not entries:
+            await self._send(transport, delivery)
+            # A look that finds nothing costs Redis a script and a sync of its file, as any other.
+            more = delivery and delivery.left and delivery.room
+            if not more:
                 await turn.wait(self._refresh_s)
-                entries = await self._look(turn)
+            delivery = await self._look(turn)
 
     async def _look(self, turn: Turn) -> Delivery:
         turn.begin()
