@@ -12,10 +12,9 @@ from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.conditioning import Conditioning, make_conditioning
 from easel_worker.diffusion.encode import LATENT_FACTOR, encode_pixels
 from easel_worker.diffusion.errors import JobError
-from easel_worker.diffusion.guidance import (
-    Guidance,
+from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
+from easel_worker.diffusion.guidance_hooks import (
     GuidanceHooks,
-    GuidanceOptions,
     RefinerSwitch,
     keep_unmasked,
     keep_unmasked_input,

@@ -28,7 +28,6 @@ from easel_worker.imaging.hires_size import legacy_sizes
 from easel_worker.imaging.inpainting import MaskedContent, MaskFields
 from easel_worker.imaging.masks import mask_from
 from easel_worker.intake import Intake
-from easel_worker.models import starter
 from easel_worker.seeds import resolve_seeds
 from easel_worker.settings import WorkerSettings
 
@@ -99,7 +98,7 @@ class Planner:
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]
     ) -> Job:
         name = request.checkpoint or options.sd_model_checkpoint
-        model = self._library.resolve(name or default_name(self._library, self._settings.default_checkpoint))
+        model = self._library.resolve(name or self._library.default(self._settings.default_checkpoint))
         job = self._job(request, options, model, warnings)
         if isinstance(request, Img2ImgRequest):
             return self._img2img(request, job, opened)
@@ -257,23 +256,6 @@ class Planner:
             return self._library.resolve(name)
         except ContractError as error:
             raise ContractError(error.message, field=field) from None
-
-
-def default_name(library: Library, setting: str, *, fresh: bool = True) -> str:
-    """The checkpoint of requests that name none: the operator's choice, else the first by name.
-
-    The starter model comes last: it stands in only until somebody brings a real one. `fresh` as in
-    `Library.names`.
-
-    Raises:
-        ContractError: the model directory is empty.
-    """
-    if setting:
-        return setting
-    names = library.names(fresh=fresh)
-    if not names:
-        raise ContractError("no checkpoint in models/Stable-diffusion", field="sd_model_checkpoint")
-    return min(names, key=lambda name: (name == starter.NAME, name))
 
 
 def _with_fields(options: RenderOptions, request: GenerationRequest) -> RenderOptions:

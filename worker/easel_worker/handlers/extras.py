@@ -19,6 +19,7 @@ from easel_contract.extras import (
     parse_extras_batch,
     parse_extras_single,
 )
+from easel_contract.options import RenderOptions
 from easel_contract.results import Outcome
 from easel_contract.upscalers import find_upscaler
 from easel_queue import Task
@@ -26,7 +27,6 @@ from easel_worker.handlers.base import Handler, RunContext
 from easel_worker.handlers.networks import Networks
 from easel_worker.intake import Intake
 from easel_worker.outputs.encoding import encode
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.upscaling.postprocess import blends, describe, enlarge, enlarged_size, enlarges
 from easel_worker.upscaling.upscalers import Size
 
@@ -164,7 +164,7 @@ def _texts(source: Image.Image) -> dict[str, str]:
 
 
 def _encode(picture: Image.Image, texts: dict[str, str]) -> str:
-    options = OutputOptions()
+    options = RenderOptions()
     infotext = texts.pop(INFOTEXT, "")
     file = encode(np.asarray(picture), infotext, options.samples_format, options, texts)
     return base64.b64encode(file.data).decode()

@@ -24,7 +24,7 @@ from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobEr
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
 from easel_worker.failure import Failure
-from easel_worker.generation.plan import Plan, Planner, default_name
+from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
@@ -70,8 +70,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         make_layout(self.settings.data_dir)
         ensure_checkpoint(self._library)
         try:
-            name = default_name(self._library, self.settings.default_checkpoint)
-            self._cache.get(self._library.resolve(name))
+            self.reload("")
         except (ContractError, CheckpointError) as error:
             # Requests may name another checkpoint, and the operator may copy the right one in meanwhile.
             log.warning("the default checkpoint cannot be loaded: %s", error)
@@ -141,10 +140,19 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._networks.free_memory()
         free_memory(self._device)
 
+    def unload(self) -> None:
+        self._cache.clear()
+        self._networks.free_memory()
+        free_memory(self._device)
+
+    def reload(self, checkpoint: str) -> None:
+        name = checkpoint or self._library.default(self.settings.default_checkpoint)
+        self._cache.get(self._library.resolve(name))
+
     def at_hand(self) -> Sequence[str]:
         loaded = self._cache.names()[::-1]
         try:
-            default = default_name(self._library, self.settings.default_checkpoint, fresh=False)
+            default = self._library.default(self.settings.default_checkpoint, fresh=False)
         except ContractError:
             default = None
         return [need for name in loaded for need in _needs_met(name, default)]
