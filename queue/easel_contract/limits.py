@@ -12,16 +12,22 @@ DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusi
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest accepted values, sides in pixels; and where `save_dir` may lead."""
+    """Largest accepted values, sides in pixels; where `save_dir` may lead; what is done about unknown names.
+
+    strict: An unknown sampler, option, network or style is refused. Otherwise the request is rendered as far
+    as it can be, and the result's `info` says what was left out.
+    """
 
     max_side: int = 2048
     max_pixels: int = 2048 * 2048
     max_steps: int = 150
     max_batch_size: int = 8
     max_n_iter: int = 16
+    max_script_images: int = 256
     max_prompt_chars: int = 20_000
     mount_paths: tuple[str, ...] = DEFAULT_MOUNTS
     images: ImageRules = field(default_factory=ImageRules)
+    strict: bool = True
 
 
 MIN_SIDE = 8

@@ -137,6 +137,11 @@ class SamplerChoice:
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def uses_ensd(self) -> bool:
+        """Whether infotexts name the eta noise seed delta."""
+        return _SAMPLERS[self.sampler.casefold()].uses_ensd
+
+    @property
     def label(self) -> str:
         """The scheduler as infotext writes it: ``Karras``; ``Automatic`` where the model's own levels are
         used and nobody asked for them by name.

@@ -134,6 +134,15 @@ class CommonSettings(BaseSettings):
     max_steps: int = Field(150, ge=1, le=10_000, description="Largest number of sampling steps.")
     max_batch_size: int = Field(8, ge=1, le=256, description="Largest batch_size.")
     max_n_iter: int = Field(16, ge=1, le=1024, description="Largest n_iter.")
+    max_script_images: int = Field(
+        256, ge=1, le=10_000, description="Pictures that a request with a script may make, such as a plot."
+    )
+
+    strict: bool = Field(
+        True,
+        description="Refuse unknown samplers, options, styles and networks; otherwise the result's info "
+        "tells what was left out.",
+    )
 
     image_max_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="Largest picture file in a request, after base64."
@@ -238,8 +247,10 @@ class CommonSettings(BaseSettings):
             max_steps=self.max_steps,
             max_batch_size=self.max_batch_size,
             max_n_iter=self.max_n_iter,
+            max_script_images=self.max_script_images,
             mount_paths=self.mount_paths,
             images=self.image_rules(),
+            strict=self.strict,
         )
 
     def image_rules(self) -> ImageRules:

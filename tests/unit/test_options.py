@@ -76,7 +76,7 @@ def test_gpu_noise_is_the_generator_that_computes_it_anywhere(source: str) -> No
         ("eta_ddim", float("nan"), "finite"),
         ("eta_ddim", {"a": 1}, "number"),
         ("randn_source", "TPU", "'GPU', 'CPU' or 'NV'"),
-        ("samples_format", "gif", "'png', 'jpg'"),
+        ("samples_format", "bmp", "'png', 'jpg'"),
         ("hide_samplers", "PLMS", "list"),
         ("hide_samplers", ["x"] * 201, "at most 200"),
         ("img2img_background_color", "white", "pattern"),

@@ -128,6 +128,8 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     (SINGLE, {"image": PICTURE, "upscaler_1": "Lanczos", "upscaling_resize": 60}, "makes 3840x2880"),
     (SINGLE, {"image": PICTURE, "upscaler_1": "Lanczos", "upscaling_resize": 0.1}, "less than 8 pixels"),
     (SINGLE, {"image": PICTURE, "upscaling_resize": 0}, "upscaling_resize: "),
+    (SINGLE, {"image": PICTURE, "upscaling_resize": float("nan")}, "NaN is not a JSON number"),
+    (SINGLE, {"image": PICTURE, "codeformer_weight": "inf"}, "codeformer_weight: "),
     (SINGLE, {"image": PICTURE, "resize_mode": 2}, "resize_mode: "),
     (SINGLE, {"image": PICTURE, "resize_mode": 1, "upscaling_resize_w": 10**9}, "upscaling_resize_w: "),
     (SINGLE, {"image": PICTURE, "gfpgan_visibility": 1}, "GFPGAN/GFPGANv1.4.pth"),

@@ -74,7 +74,7 @@ def test_the_contract_knows_the_starter_by_its_name() -> None:
 def test_a_rendering_worker_drops_its_checkpoint_and_loads_it_again(
     scene: Any, local_worker: Callable[..., Any]
 ) -> None:
-    local_worker(scene, handlers="easel_worker.handlers.txt2img:Txt2ImgHandler", heartbeat_s=1.0)
+    local_worker(scene, handlers="easel_worker.handlers.generation:GenerationHandler", heartbeat_s=1.0)
 
     def loaded() -> list[str]:
         workers = scene.run(scene.queue.tasks.workers())

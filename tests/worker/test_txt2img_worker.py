@@ -66,7 +66,7 @@ def painter(
 ) -> Iterator[Any]:
     """A scene with one worker that serves txt2img, for all tests of this file."""
     scene = open_scene(redis_url, f"painter-{uuid.uuid4().hex[:8]}")
-    handlers = "easel_worker.handlers.txt2img:Txt2ImgHandler"
+    handlers = "easel_worker.handlers.generation:GenerationHandler"
     worker = module_spawn(scene, handlers=handlers, data_dir=data_dir, torch_threads=1, max_delivery=2)
     worker.wait_log("is ready")
     yield scene

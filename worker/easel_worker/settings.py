@@ -75,7 +75,7 @@ class WorkerSettings(CommonSettings):
     handlers: Annotated[tuple[str, ...], NoDecode] = Field(
         (
             "easel_worker.handlers.echo:EchoHandler",
-            "easel_worker.handlers.txt2img:Txt2ImgHandler",
+            "easel_worker.handlers.generation:GenerationHandler",
             "easel_worker.handlers.extras:ExtrasHandler",
             "easel_worker.handlers.interrogate:InterrogateHandler",
         ),

@@ -32,7 +32,7 @@ class ShortRoutesMiddleware:
             if isinstance(route, RawRoute):
                 if set(route.param_convertors) - {"rest"}:
                     raise ValueError(f"{route.path}: a short route has no parameter but {{rest:path}}")
-                for method in route.methods:
+                for method in route.methods or ():
                     self._routes[method].append((route.path_regex, route))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from easel_contract.options.base import OptionGroup
 
-ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
+ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif", "gif"]
 
 
 class SavingOptions(OptionGroup):

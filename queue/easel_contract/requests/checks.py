@@ -16,7 +16,7 @@ def check_request(request: GenerationRequest, limits: Limits) -> None:
     """
     check_limits(request, limits)
     _check_supported(request)
-    _ = request.choice, request.clip_skip, request.script
+    _ = request.warnings, request.script
     save_dir = request.options.save_dir
     if save_dir is not None:
         resolve_save_dir(save_dir, limits.mount_paths)
@@ -27,8 +27,6 @@ def check_limits(request: GenerationRequest, limits: Limits) -> None:
     for field, largest in (
         ("width", limits.max_side),
         ("height", limits.max_side),
-        ("hr_resize_x", limits.max_side),
-        ("hr_resize_y", limits.max_side),
         ("steps", limits.max_steps),
         ("hr_second_pass_steps", limits.max_steps),
         ("batch_size", limits.max_batch_size),
@@ -41,8 +39,16 @@ def check_limits(request: GenerationRequest, limits: Limits) -> None:
         size = len(getattr(request, field, ""))
         if size > limits.max_prompt_chars:
             _refuse(field, f"{size} characters", limits.max_prompt_chars)
-    if request.width * request.height > limits.max_pixels:
-        _refuse("width", f"{request.width}x{request.height} pixels", limits.max_pixels)
+    check_size((request.width, request.height), limits, "width")
+
+
+def check_size(size: tuple[float, float], limits: Limits, field: str) -> None:
+    """Raise ContractError, naming `field`, for a picture that is larger than the operator allows."""
+    width, height = int(size[0]), int(size[1])
+    if max(width, height) > limits.max_side:
+        _refuse(field, f"a side of {max(width, height)} pixels", limits.max_side)
+    if width * height > limits.max_pixels:
+        _refuse(field, f"{width}x{height} pixels", limits.max_pixels)
 
 
 def _refuse(field: str, value: str, largest: int) -> None:
@@ -52,24 +58,7 @@ def _refuse(field: str, value: str, largest: int) -> None:
 
 
 def _check_supported(request: GenerationRequest) -> None:
-    active = {
-        "enable_hr": getattr(request, "enable_hr", False),
-        "restore_faces": request.restore_faces,
-        "tiling": request.tiling,
-        "styles": bool(request.styles),
-        "subseed_strength": request.subseed_strength != 0,
-        "seed_resize_from_w": request.seed_resize_from_w > 0 and request.seed_resize_from_h > 0,
-        "refiner_checkpoint": request.refiner is not None,
-        "firstpass_image": bool(request.firstpass_image),
-        "s_churn": bool(request.s_churn),
-        "s_min_uncond": bool(request.s_min_uncond),
-        "infotext": bool(request.infotext),
-        "script_name": request.script is not None,
-    }
-    for field, asked in active.items():
-        if asked:
-            raise ContractError("is not supported by this version of Easel; leave it out", field=field)
-    vae = request.options.sd_vae or request.override_settings.get("sd_vae")
+    vae = request.options.sd_vae or request.overrides.values.get("sd_vae")
     if vae not in (None, "", "Automatic", "None"):
         raise ContractError(
             f"{vae!r}: only 'Automatic' and 'None' are supported by this version of Easel", field="sd_vae"

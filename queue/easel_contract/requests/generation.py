@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
-from easel_contract.errors import ContractError
 from easel_contract.limits import MIN_SIDE
+from easel_contract.options import Checked, check_options
 from easel_contract.requests.alwayson import Alwayson, AlwaysonOptions, read_alwayson
 from easel_contract.requests.scripts import SELECTABLE, Script, read_script
 from easel_contract.samplers import SamplerChoice, resolve
@@ -29,6 +29,8 @@ class GenerationRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     img2img: ClassVar[bool] = False
+
+    _strict: bool = PrivateAttr(True)
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -104,14 +106,30 @@ class GenerationRequest(BaseModel):
 
     @cached_property
     def choice(self) -> SamplerChoice:
-        """Sampler and scheduler. Raises ContractError for an unknown name."""
-        return resolve(self.sampler_name or self.sampler_index, self.scheduler)
+        """Sampler and scheduler. Raises ContractError for an unknown name where the service is strict."""
+        return resolve(self.sampler_name or self.sampler_index, self.scheduler, strict=self._strict)
+
+    @cached_property
+    def overrides(self) -> Checked:
+        """`override_settings`, checked. Raises ContractError for a wrong value, and for an unknown key where
+        the service is strict."""
+        return check_options(self.override_settings, strict=self._strict)
+
+    @property
+    def strict(self) -> bool:
+        """Whether unknown names are refused."""
+        return self._strict
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a service that is not strict does otherwise than asked."""
+        return (*self.choice.warnings, *self.overrides.warnings)
 
     @property
     def checkpoint(self) -> str | None:
         """The checkpoint asked for; the cloud's key wins over `override_settings`. None: the default."""
-        override = self.override_settings.get("sd_model_checkpoint")
-        return self.options.sd_model_checkpoint or (str(override) if override else None)
+        override = self.overrides.values.get("sd_model_checkpoint")
+        return self.options.sd_model_checkpoint or override or None
 
     @property
     def refiner(self) -> tuple[str, float] | None:
@@ -120,14 +138,6 @@ class GenerationRequest(BaseModel):
         if name is None or name.strip().casefold() in NONES or switch is None or switch >= 1:
             return None
         return name, switch
-
-    @property
-    def clip_skip(self) -> int:
-        """CLIP_stop_at_last_layers of `override_settings`; 1 is the last layer."""
-        value = self.override_settings.get("CLIP_stop_at_last_layers", 1)
-        if isinstance(value, int) and 1 <= value <= 12:
-            return value
-        raise ContractError("is a number from 1 to 12", field="override_settings.CLIP_stop_at_last_layers")
 
     @property
     def images(self) -> int:

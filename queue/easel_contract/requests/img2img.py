@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from easel_contract.errors import ContractError
+from easel_contract.images import check_image
 from easel_contract.limits import Limits
-from easel_contract.requests.alwayson import spread
-from easel_contract.requests.body import from_validation, read_object
-from easel_contract.requests.checks import check_request
 from easel_contract.requests.generation import GenerationRequest
+from easel_contract.requests.reading import read_request
 
 
 class Img2ImgRequest(GenerationRequest):
@@ -49,6 +48,15 @@ class Img2ImgRequest(GenerationRequest):
         return bool(value) if isinstance(value, int | float) else value
 
     @property
+    def pictures(self) -> dict[str, str]:
+        """Every picture that the request brings or names, by its field."""
+        found = {f"init_images.{i}": text for i, text in enumerate(self.init_images)}
+        if not found and self.image_link:
+            found["alwayson_scripts.image_link"] = self.image_link
+        found |= {"mask": self.mask} if self.mask else {}
+        return found | ({"latent_mask": self.latent_mask} if self.latent_mask else {})
+
+    @property
     def image_link(self) -> str | None:
         """The cloud's address of the init image, used where `init_images` has none."""
         return self.options.image_link
@@ -68,10 +76,7 @@ def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:
         ContractError: 422 naming the first wrong field, the others in `more`; 400 for an unknown sampler or
             scheduler; 404 where there is no init image.
     """
-    try:
-        request = Img2ImgRequest.model_validate(spread(read_object(body)))
-    except ValidationError as error:
-        raise from_validation(error) from None
+    request = read_request(Img2ImgRequest, body, limits)
     if not request.init_images and not request.image_link:
         raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
     count = len(request.init_images)
@@ -81,5 +86,6 @@ def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:
             "batch_size is a multiple",
             field="init_images",
         )
-    check_request(request, limits)
+    for field, image in request.pictures.items():
+        check_image(image, field=field, rules=limits.images)
     return request

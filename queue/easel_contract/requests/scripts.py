@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from easel_contract.errors import ContractError
 from easel_contract.requests.alwayson import ScriptArgs, read_args
+from easel_contract.upscalers import BUILT_IN
 
 Direction = Literal["left", "right", "up", "down"]
 DIRECTIONS: tuple[Direction, ...] = ("left", "right", "up", "down")
@@ -26,6 +27,9 @@ def _listed(value: Any) -> Any:
     return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
 
 
+AxisType = Annotated[int, Field(ge=0)] | str
+"""An index into the list of axes, or an axis's name."""
+
 Directions = Annotated[tuple[Direction, ...], BeforeValidator(_listed)]
 
 
@@ -34,8 +38,15 @@ class SDUpscale(ScriptArgs):
 
     info: JsonValue = None
     overlap: int = Field(64, ge=0, le=1024)
-    upscaler: str | int = "None"
+    upscaler: int | str = "None"
     scale: float = Field(2.0, gt=0, le=8)
+
+    @property
+    def upscaler_name(self) -> str:
+        """A name; an index means the built-in ones, which begin the list, and nothing behind them."""
+        if isinstance(self.upscaler, str):
+            return self.upscaler
+        return BUILT_IN[self.upscaler] if 0 <= self.upscaler < len(BUILT_IN) else f"number {self.upscaler}"
 
 
 class OutpaintingMk2(ScriptArgs):
@@ -87,15 +98,15 @@ class PromptsFromFile(ScriptArgs):
 
 
 class XYZPlot(ScriptArgs):
-    """`X/Y/Z plot`: a picture for every combination of the values of up to three axes. Types are indices."""
+    """`X/Y/Z plot`: a picture for every combination of the values of up to three axes."""
 
-    x_type: int = Field(0, ge=0)
+    x_type: AxisType = 0
     x_values: str = ""
     x_values_dropdown: list[str] | str | None = None
-    y_type: int = Field(0, ge=0)
+    y_type: AxisType = 0
     y_values: str = ""
     y_values_dropdown: list[str] | str | None = None
-    z_type: int = Field(0, ge=0)
+    z_type: AxisType = 0
     z_values: str = ""
     z_values_dropdown: list[str] | str | None = None
     draw_legend: bool = True

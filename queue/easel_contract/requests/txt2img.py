@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from easel_contract.images import check_image
 from easel_contract.limits import Limits
-from easel_contract.requests.alwayson import spread
-from easel_contract.requests.body import from_validation, read_object
-from easel_contract.requests.checks import check_request
+from easel_contract.requests.checks import check_size
 from easel_contract.requests.generation import GenerationRequest
-
-HR_DENOISING = 0.75
-"""`denoising_strength` of a hires pass that names none."""
+from easel_contract.requests.reading import read_request
 
 
 class Txt2ImgRequest(GenerationRequest):
@@ -34,6 +31,21 @@ class Txt2ImgRequest(GenerationRequest):
     hr_prompt: str = ""
     hr_negative_prompt: str = ""
 
+    @property
+    def hires_by_scale(self) -> bool:
+        """Whether `hr_scale` counts: no side of the hires pass is given."""
+        return not self.hr_resize_x and not self.hr_resize_y
+
+    @property
+    def hires_bounds(self) -> tuple[float, float]:
+        """Width and height of the final picture, in pixels, before they are rounded down."""
+        if self.hires_by_scale:
+            return self.width * self.hr_scale, self.height * self.hr_scale
+        return (
+            self.hr_resize_x or self.hr_resize_y * self.width / self.height,
+            self.hr_resize_y or self.hr_resize_x * self.height / self.width,
+        )
+
 
 def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
     """Read and check a body completely: JSON, types, sizes, names, and what this version can do.
@@ -42,9 +54,9 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
         ContractError: 422 (400 for an unknown sampler or scheduler) naming the first wrong field, the others
             in `more`.
     """
-    try:
-        request = Txt2ImgRequest.model_validate(spread(read_object(body)))
-    except ValidationError as error:
-        raise from_validation(error) from None
-    check_request(request, limits)
+    request = read_request(Txt2ImgRequest, body, limits)
+    if request.enable_hr:
+        check_size(request.hires_bounds, limits, "hr_scale" if request.hires_by_scale else "hr_resize_x")
+        if request.firstpass_image:
+            check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
     return request

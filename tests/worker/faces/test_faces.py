@@ -14,7 +14,7 @@ from easel_contract.errors import ContractError
 from easel_worker.faces.align import BORDER, SIDE, TEMPLATE, crop_face, paste_face, similarity
 from easel_worker.faces.restorers import FaceRestorers
 from easel_worker.faces.retinaface import RetinaFace, anchors_of, find_faces, load_detector, select
-from easel_worker.upscaling.architectures import _load
+from easel_worker.upscaling.architectures import library
 from easel_worker.upscaling.errors import WeightsError
 
 from ..intake.pictures import gradient
@@ -158,14 +158,14 @@ def test_a_file_that_restores_nothing_is_named(tmp_path: Path) -> None:
 def test_gfpgan_restores_a_face(tmp_path: Path) -> None:
     """GFPGAN has one size only: 340 MB of random weights."""
     save_detector(tmp_path / "GFPGAN/detection_Resnet50_Final.safetensors")
-    _load()
+    library()
     from spandrel.architectures.GFPGAN import GFPGAN
 
     torch.manual_seed(0)
     weights = {name: value.contiguous() for name, value in GFPGAN().state_dict().items()}
     save_file(weights, tmp_path / "GFPGAN/GFPGANv1.4.safetensors")
     restorers = FaceRestorers(tmp_path, lambda: CPU, allow_pickle=False)
-    picture = gradient(320, 300)
+    picture = gradient(96, 64)  # one face: each takes seconds
     picture.putalpha(200)
     restored = restorers.restore("GFPGAN", picture)
     assert (restored.size, restored.mode) == (picture.size, "RGBA")

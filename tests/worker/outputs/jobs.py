@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.outputs.options import OutputOptions
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.rendering import Rendering
 from easel_worker.outputs.tokens import Subject
@@ -52,7 +52,7 @@ def rendering(count: int = 1, **changes: Any) -> Rendering:
 
 
 def subject(prompt: str = "a (red:1.2) cat", index: int = 0, **changes: Any) -> Subject:
-    options = changes.pop("options", OutputOptions())
+    options = changes.pop("options", RenderOptions())
     made = record(**changes)
     seeds = tuple(range(7, 7 + made.batch_size * made.n_iter))
     return Subject(made, facts(seeds[index], prompt), seeds, index, picture(), options, "source")

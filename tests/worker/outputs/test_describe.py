@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from easel_contract.infotext import KEYS, parse
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.describe import describe, grid_infotext, infotext
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.record import VERSION, GenerationRecord
 from easel_worker.outputs.rendering import make_products
 
@@ -94,7 +94,7 @@ def test_everything_at_once_is_in_the_tables_order() -> None:
 
 
 def test_the_options_leave_keys_out_and_add_the_user() -> None:
-    options = OutputOptions(
+    options = RenderOptions(
         add_model_name_to_info=False,
         add_model_hash_to_info=False,
         add_vae_name_to_info=False,
@@ -140,7 +140,7 @@ def test_info_has_a1111s_keys_and_one_entry_per_picture() -> None:
 
 
 def test_the_info_and_the_files_tell_the_same() -> None:
-    products = make_products(rendering(3), OutputOptions(), saving=True)
+    products = make_products(rendering(3), RenderOptions(), saving=True)
     info: Any = products.info()
     assert info["infotexts"] == [product.file.infotext for product in products.answered]
     assert [parse(text)["Seed"] for text in info["infotexts"]] == ["7", "7", "8", "9"]

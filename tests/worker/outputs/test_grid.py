@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.grid import grid_shape, make_grid
-from easel_worker.outputs.options import OutputOptions
 
 from .jobs import picture
 
@@ -31,7 +31,7 @@ def test_grid_rows_are_the_rounded_root(count: int, shape: tuple[int, int]) -> N
     ],
 )
 def test_the_options_decide_the_rows(count: int, options: dict[str, object], shape: tuple[int, int]) -> None:
-    assert grid_shape(count, OutputOptions.from_options(options), batch_size=4) == shape
+    assert grid_shape(count, RenderOptions.model_validate(options), batch_size=4) == shape
 
 
 def test_a_grid_lays_pictures_out_in_reading_order_on_white() -> None:
@@ -51,3 +51,8 @@ def test_a_cell_is_as_large_as_the_largest_picture() -> None:
     assert (grid[2:, :3] == 255).all()
     assert (grid[:, 4:] == 255).all()
     assert make_grid([picture(9)[..., 0]]).shape == (8, 16, 3)
+
+
+def test_the_background_can_be_another_colour() -> None:
+    grid = make_grid([picture(1), picture(1, height=4)], background=(1, 2, 3))
+    assert grid[7, 20].tolist() == [1, 2, 3]

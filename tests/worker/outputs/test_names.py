@@ -7,14 +7,15 @@ import zoneinfo
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from easel_contract.options import RenderOptions
 from easel_store import check_key
 from easel_worker.outputs.names import CloudNames, grid_name, sample_name
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.patterns import fill
 from easel_worker.outputs.sanitising import MAX_PATTERN_BYTES, safe_parts, sanitise
+from easel_worker.outputs.tokens import TOKENS
 
 from .jobs import WHEN, subject
 
@@ -48,7 +49,7 @@ SHA_OF_CAT = "77af778b51abd4a3c51c5ddd97204a9c3ae614ebccb75a606c3b6865aed6744e"
         ("[prompt_no_styles]", {"prompt_no_styles": "a cat"}, "a_cat"),
         ("[prompt_words]", {}, "a red 1 2 cat"),
         ("[prompt_words]", {"prompt": "()"}, "empty"),
-        ("[prompt_words]", {"options": OutputOptions(directories_max_prompt_words=2)}, "a red"),
+        ("[prompt_words]", {"options": RenderOptions(directories_max_prompt_words=2)}, "a red"),
         ("[prompt_hash]", {"prompt": "cat"}, SHA_OF_CAT[:8]),
         ("[prompt_hash<12>]", {"prompt": "cat"}, SHA_OF_CAT[:12]),
         ("[batch_number]", {"batch_size": 2, "index": 1}, "2"),
@@ -112,13 +113,24 @@ def test_a_pattern_makes_folders_that_lead_nowhere_else() -> None:
     assert len(safe_parts("猫" * 300)[0].encode()) <= MAX_PATTERN_BYTES
 
 
+ARGUMENTS = st.lists(st.text(max_size=8).map("<{}>".format), max_size=3).map("".join)
+NAMED = st.builds("[{}{}]".format, st.sampled_from(sorted(TOKENS)), ARGUMENTS)
+
+
 @given(
     pattern=st.text(max_size=60)
-    | st.lists(st.sampled_from(["[prompt]", "[user]", "/", ".", "[datetime<%c>]"])).map("".join),
+    | st.lists(NAMED | st.sampled_from(["/", ".", "..", "[datetime<%c>]", "[datetime<%>]"])).map("".join),
     prompt=st.text(max_size=300),
 )
+@example(pattern="[datetime<\0%Y\ud800>]", prompt="")
 def test_any_pattern_and_prompt_make_a_key_that_the_store_takes(pattern: str, prompt: str) -> None:
-    options = OutputOptions(samples_filename_pattern=pattern, directories_filename_pattern=pattern)
+    options = RenderOptions.model_construct(
+        **{
+            **RenderOptions().model_dump(),
+            "samples_filename_pattern": pattern,
+            "directories_filename_pattern": pattern,
+        }
+    )
     name = sample_name(subject(prompt, user=prompt, options=options))
     key = f"outputs/{name.folder}/{name.stem(3)}-before-face-restoration.webp".replace("//", "/")
     assert check_key(key) == key
@@ -138,20 +150,20 @@ def test_any_pattern_and_prompt_make_a_key_that_the_store_takes(pattern: str, pr
     ],
 )
 def test_samples_are_named_by_number_and_pattern(options: dict[str, Any], folder: str, stem: str) -> None:
-    name = sample_name(subject(options=OutputOptions(**options)))
+    name = sample_name(subject(options=RenderOptions(**options)))
     assert (name.folder, name.stem(3)) == (folder, stem)
 
 
 def test_a_name_without_number_unless_nothing_else_is_left() -> None:
-    bare = sample_name(subject(options=OutputOptions(save_images_add_number=False)))
+    bare = sample_name(subject(options=RenderOptions(save_images_add_number=False)))
     assert (bare.numbered, bare.stem(None)) == (False, "7")
-    none = OutputOptions(save_images_add_number=False, samples_filename_pattern="[none]")
+    none = RenderOptions(save_images_add_number=False, samples_filename_pattern="[none]")
     assert sample_name(subject(options=none)).numbered
 
 
 def test_grids_have_their_own_numbers() -> None:
     assert (grid_name(subject()).folder, grid_name(subject()).stem(12)) == ("2026-03-04", "grid-0012")
-    extended = OutputOptions(grid_extended_filename=True, grid_save_to_dirs=False)
+    extended = RenderOptions(grid_extended_filename=True, grid_save_to_dirs=False)
     name = grid_name(subject(options=extended))
     assert (name.folder, name.stem(0)) == ("", "grid-0000-7-a (red_1.2) cat")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 
 from easel_contract.errors import ContractError
+from easel_contract.options import RenderOptions
 from easel_contract.savedir import SaveDir
+from easel_gateway.sdapi.png_info import read_picture
 from easel_store import LocalStore, StoreError
 from easel_worker.outputs.numbering import Numbers
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.rendering import Copy, Products, make_products
 from easel_worker.outputs.saving import Saved, Saver, presign
 
@@ -37,7 +39,7 @@ def saver(store: LocalStore) -> Saver:
 
 
 def products(count: int = 1, options: dict[str, Any] | None = None, **changes: Any) -> Products:
-    made = OutputOptions.from_options(options or {})
+    made = RenderOptions.model_validate(options or {})
     return make_products(rendering(count, **changes), made, saving=True)
 
 
@@ -69,10 +71,26 @@ def test_the_options_decide_what_is_answered_and_what_is_stored(
     assert len(info["infotexts"]) == len(answered)
 
 
+def test_a_grid_of_too_many_megapixels_is_not_made() -> None:
+    job = replace(rendering(2), samples=[picture(width=1000, height=600)] * 2)
+    for most, made in ((1, ["sample", "sample"]), (2, ["grid", "sample", "sample"])):
+        options = RenderOptions(img_max_size_mp=most)
+        assert [product.role for product in make_products(job, options, saving=True).all] == made
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "jpeg", "webp", "avif", "gif"])
+def test_png_info_of_each_answered_picture_is_its_infotext(form: str) -> None:
+    made = products(3, {"samples_format": form, "grid_format": form}, negative_prompt="häßlich")
+    info: Any = made.info()
+    read = [read_picture(base64.b64encode(one.file.data).decode()).info for one in made.answered]
+    assert read == info["infotexts"]
+    assert len(set(read)) == 4, "a grid tells the job's prompts, each picture its own seed"
+
+
 def test_extras_stand_behind_the_samples_without_an_infotext() -> None:
     made = make_products(
         replace(rendering(2), extras=[picture(90)], copies=[Copy(0, "mask", picture(91))]),
-        OutputOptions(),
+        RenderOptions(),
         saving=True,
     )
     assert roles(made.answered) == [("grid", 0), ("sample", 0), ("sample", 1), ("extra", 0)]
@@ -83,7 +101,7 @@ def test_extras_stand_behind_the_samples_without_an_infotext() -> None:
 
 def test_without_saving_there_is_no_grid_and_no_copy() -> None:
     job = replace(rendering(2), copies=[Copy(0, "mask", picture())])
-    assert roles(make_products(job, OutputOptions(), saving=False).all) == [("sample", 0), ("sample", 1)]
+    assert roles(make_products(job, RenderOptions(), saving=False).all) == [("sample", 0), ("sample", 1)]
 
 
 def test_save_images_puts_files_where_a1111_does(saver: Saver, store: LocalStore) -> None:
@@ -127,7 +145,7 @@ def test_copies_share_their_samples_number(saver: Saver, store: LocalStore) -> N
         rendering(2),
         copies=[Copy(1, "before-highres-fix", picture()), Copy(1, "mask", picture()[..., 0])],
     )
-    saver.save_patterned(make_products(job, OutputOptions(grid_save=False), saving=True))
+    saver.save_patterned(make_products(job, RenderOptions(grid_save=False), saving=True))
     assert [Path(key).name for key in store.list("outputs/")] == [
         "00000-7.png",
         "00001-8-before-highres-fix.png",
@@ -137,9 +155,11 @@ def test_copies_share_their_samples_number(saver: Saver, store: LocalStore) -> N
 
 
 def test_a_large_picture_is_stored_small_too(saver: Saver, store: LocalStore) -> None:
-    saver.save_patterned(products(1, {"target_side_length": 8}))
+    job = replace(rendering(1), samples=[picture(width=128, height=64)])
+    options = RenderOptions.model_validate({"target_side_length": 64})
+    saver.save_patterned(make_products(job, options, saving=True))
     assert [Path(key).name for key in store.list("outputs/")] == ["00000-7.jpg", "00000-7.png"]
-    assert Image.open(store.path(f"outputs/txt2img-images/{DAY}/00000-7.jpg")).size == (8, 4)
+    assert Image.open(store.path(f"outputs/txt2img-images/{DAY}/00000-7.jpg")).size == (64, 32)
 
 
 def test_without_a_number_the_name_is_the_pattern(saver: Saver, store: LocalStore) -> None:
@@ -149,7 +169,7 @@ def test_without_a_number_the_name_is_the_pattern(saver: Saver, store: LocalStor
 
 def test_save_dir_uses_the_clouds_names_grid_first(saver: Saver, store: LocalStore) -> None:
     job = replace(rendering(2), extras=[picture(1), picture(2)], copies=[Copy(0, "mask", picture())])
-    made = make_products(job, OutputOptions(save_txt=True), saving=True)
+    made = make_products(job, RenderOptions(save_txt=True), saving=True)
     saved = saver.save_cloud(made, SaveDir("here", "/mnt/data/here"))
 
     patterns = [
@@ -169,17 +189,17 @@ def test_save_dir_uses_the_clouds_names_grid_first(saver: Saver, store: LocalSto
     assert not store.exists("params.txt")
 
 
-@pytest.mark.parametrize("folder", ["../up", "/etc", "run", "claims/x", "x" * 500 + "/" + "y" * 300])
+@pytest.mark.parametrize("folder", ["../up", "/etc", "run", "claims/x", "x" * 500 + "/" + "y" * 100])
 def test_a_folder_outside_is_refused_before_the_work(saver: Saver, folder: str) -> None:
     for name in ("outdir_samples", "outdir_txt2img_grids"):
         with pytest.raises(ContractError) as caught:
-            saver.check(OutputOptions.from_options({name: folder}), "txt2img")
+            saver.check(RenderOptions.model_validate({name: folder}), "txt2img")
         assert caught.value.status == 422
 
 
 def test_the_default_folders_are_fine(saver: Saver) -> None:
     for kind in ("txt2img", "img2img"):
-        saver.check(OutputOptions(), kind)
+        saver.check(RenderOptions(), kind)
 
 
 class Signing(LocalStore):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from easel_worker.upscaling.architectures import _load
+from easel_worker.upscaling.architectures import library
 
 
 def save_rrdb(path: Path, *, scale: int = 4, seed: int = 0, wrap: str = "") -> Any:
     """An ESRGAN of one block; the module that is returned has its weights. `wrap` nests them."""
-    _load()  # spandrel can be imported only through our door
+    library()  # spandrel can be imported only through our door
     from spandrel.architectures.ESRGAN import ESRGAN
 
     torch.manual_seed(seed)

@@ -23,6 +23,10 @@ from easel_worker.diffusion.weights import keep_name, load_weights, read_config,
 Prediction = Literal["epsilon", "v_prediction"]
 
 
+_TAKES: dict[int, Literal["latent", "mask", "picture"]] = {0: "latent", 4: "picture", 5: "mask"}
+"""What a UNet is for, by how many channels it takes beside the latent's."""
+
+
 @dataclass(eq=False)
 class Checkpoint:
     """One loaded model: what `txt2img` needs, on one device, in one dtype.
@@ -46,6 +50,20 @@ class Checkpoint:
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
     text_encoder_2: Any = None
     tokenizer_2: Any = None
+
+    @property
+    def takes(self) -> Literal["latent", "mask", "picture"]:
+        """What the UNet sees at each step: the latent alone, or beside it a mask and the picture without what
+        it hides (an inpainting checkpoint), or a picture (InstructPix2Pix)."""
+        channels = int(self.unet.config.in_channels) - int(self.vae.config.latent_channels)
+        return _TAKES[channels]
+
+    def shares_latents_with(self, other: Checkpoint) -> bool:
+        """Whether the other's UNet can go on from this one's latents."""
+        return (self.scaling_factor, self.vae.config.latent_channels) == (
+            other.scaling_factor,
+            other.vae.config.latent_channels,
+        )
 
     @property
     def scaling_factor(self) -> float:
@@ -133,10 +151,11 @@ def _check_fit(path: Path, unet: Any, vae: Any, text_encoder: Any, tokenizer: An
             f"{path}: the UNet attends to {wanted} features, the text encoder gives {width}"
         )
     latents = vae.config.latent_channels
-    if unet.config.in_channels != latents:
+    if unet.config.in_channels - latents not in _TAKES:
+        known = ", ".join(f"{latents + more} ({takes})" for more, takes in _TAKES.items())
         raise CheckpointError(
             f"{path}: the UNet takes {unet.config.in_channels} channels, the VAE's latents have {latents};"
-            " only text-to-image models are supported"
+            f" expected {known}"
         )
     words, known = len(tokenizer), text_encoder.config.vocab_size
     if words > known:

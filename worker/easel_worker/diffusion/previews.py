@@ -167,4 +167,4 @@ class Previewer:
 def preview(latents: torch.Tensor, decoder: PreviewDecoder) -> NDArray[np.uint8]:
     """One picture (H, W, 3) of a batch of latents (N, C, h, w): a grid if they are several."""
     pictures = decoder(latents)
-    return pictures[0] if len(pictures) == 1 else make_grid(pictures)
+    return pictures[0] if len(pictures) == 1 else make_grid(list(pictures))

@@ -15,8 +15,9 @@ from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.prompts.editing import PromptSteps
+from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.samplers.solver import OnStep
-from easel_worker.diffusion.sampling import AUTOMATIC, SamplerOptions, SamplingRun, plan_txt2img
+from easel_worker.diffusion.sampling import AUTOMATIC, SamplingRun, plan_txt2img
 from easel_worker.diffusion.text import TextModel, TextOptions
 
 # The VAE's factor between a picture's sides and its latent's.

@@ -1,4 +1,6 @@
-"""The publish stage of txt2img: pictures to files, into the store, and the result in the client's dialect."""
+"""The publish stage of txt2img and img2img: pictures to files, into the store, and the result in the client's
+dialect.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from easel_contract.requests import GenerationRequest, Img2ImgRequest
 from easel_contract.results import Outcome, a1111_result, eas_result
-from easel_store import Store, numbers_store
-from easel_worker.handlers.plan import Plan
-from easel_worker.outputs.numbering import Numbers
-from easel_worker.outputs.options import OutputOptions
+from easel_store import Store
+from easel_worker.generation.plan import Plan
+from easel_worker.generation.result import Result
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.rendering import Rendering, make_products
 from easel_worker.outputs.saving import Saver, presign
@@ -25,38 +27,47 @@ from easel_worker.settings import WorkerSettings
 
 @dataclass(frozen=True)
 class Rendered:
-    """What left the torch thread: one uint8 picture (H, W, 3) per seed of the plan."""
+    """What left the torch thread. An interrupted task may have no picture at all."""
 
     plan: Plan
-    images: NDArray[np.uint8]
+    result: Result
     began: float
     """`time.monotonic` at which the torch thread began."""
 
 
-def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcome:
+def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSettings) -> Outcome:
     """Store what is to be stored and build the result: paths with `save_dir`, else base64 pictures.
 
     Raises:
         StoreError: the pictures cannot be stored.
         ContractError: the request's options make no sense.
     """
-    plan, request = rendered.plan, rendered.plan.request
-    options = OutputOptions.from_options(request.override_settings)
-    rendering = Rendering(_record(plan), tuple(rendered.images), _facts(plan))
+    plan, request, result = rendered.plan, rendered.plan.request, rendered.result
+    options = plan.job.options
     saving = plan.save_dir is not None or request.save_images
+    rendering = Rendering(
+        _record(plan),
+        [np.asarray(shot.image) for shot in result.shots],
+        _facts(rendered),
+        extras=[np.asarray(image) for image in result.extras],
+        grids=[np.asarray(image) for image in result.grids],
+        show_samples=result.show_shots,
+    )
     products = make_products(rendering, options, saving=saving)
-    saver = Saver(store, Numbers(store, numbers_store(settings)), settings.mount_paths)
 
     if plan.save_dir is not None:
         saved = saver.save_cloud(products, plan.save_dir)
+        masks = [place.shown for place in saved if place.product.role == "extra"]
+        pictures = [place for place in saved if place.product.role != "extra"]
         wants_urls = request.options.presigned_url
         return eas_result(
             id_task=request.options.id_task,
-            image_url=[place.shown for place in saved],
-            seeds=plan.seeds,
+            image_url=[place.shown for place in pictures],
+            seeds=[shot.picture.seed for shot in result.shots],
             total_time=round(time.monotonic() - rendered.began, 3),
             hostname=socket.gethostname(),
-            presigned=presign(store, saved, settings.s3_presign_s) if wants_urls else None,
+            image_mask_url=masks,
+            presigned=presign(store, pictures, settings.s3_presign_s) if wants_urls else None,
         )
     if request.save_images:
         saver.save_patterned(products)
@@ -64,44 +75,71 @@ def answer(rendered: Rendered, store: Store, settings: WorkerSettings) -> Outcom
         images=[base64.b64encode(product.file.data).decode() for product in products.answered]
         if request.send_images
         else [],
-        parameters=json.loads(request.model_dump_json()),
-        info=products.info(),
+        parameters=_echo(request),
+        info=products.info() | ({"warnings": list(plan.warnings)} if plan.warnings else {}),
     )
 
 
+def _echo(request: GenerationRequest) -> dict[str, Any]:
+    """The request with its defaults; of img2img without its pictures, unless it wants them back."""
+    echoed: dict[str, Any] = json.loads(request.model_dump_json())
+    if isinstance(request, Img2ImgRequest) and not request.include_init_images:
+        echoed |= {"init_images": None, "mask": None}
+    return echoed
+
+
 def _record(plan: Plan) -> GenerationRecord:
-    request = plan.request
+    request, job = plan.request, plan.job
+    options, choice = job.options, job.steps.choice
+    strength = getattr(request, "denoising_strength", None)
+    if job.hires is not None:
+        strength = job.hires.denoising_strength
+    first = job.pictures[0]
     return GenerationRecord(
-        kind="txt2img",
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        sampler=plan.choice.sampler,
-        schedule=plan.choice.label,
-        steps=request.steps,
-        cfg_scale=request.cfg_scale,
-        width=request.width,
-        height=request.height,
-        batch_size=request.batch_size,
+        kind=job.kind,
+        prompt=first.prompt,
+        prompt_no_styles=request.prompt,
+        negative_prompt=first.negative_prompt,
+        sampler=choice.sampler,
+        schedule=choice.label,
+        steps=job.steps.steps,
+        cfg_scale=job.steps.cfg_scale,
+        width=job.width,
+        height=job.height,
+        batch_size=job.batch_size,
         n_iter=request.n_iter,
-        model_name=plan.model.name,
+        model_name=job.model.name,
         model_hash=plan.model_hash,
-        rng=plan.rng,
+        rng=options.randn_source,
         when=datetime.now().astimezone(),
-        restore_faces=request.restore_faces,
-        subseed_strength=request.subseed_strength,
-        seed_resize_from_w=request.seed_resize_from_w,
-        seed_resize_from_h=request.seed_resize_from_h,
-        denoising_strength=request.denoising_strength,
-        clip_skip=request.clip_skip,
+        restore_faces=job.restore_faces,
+        face_restoration_model=options.face_restoration_model if job.restore_faces else None,
+        subseed_strength=job.subseed_strength,
+        seed_resize_from_w=job.seed_resize_from[0] if job.seed_resize_from else -1,
+        seed_resize_from_h=job.seed_resize_from[1] if job.seed_resize_from else -1,
+        denoising_strength=strength if job.hires or job.source else None,
+        clip_skip=options.CLIP_stop_at_last_layers,
+        ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
+        tiling=job.tiling,
         styles=request.styles,
+        user=request.options.uid,
         extra={} if request.eta is None else {"Eta": request.eta},
     )
 
 
-def _facts(plan: Plan) -> list[ImageFacts]:
-    request = plan.request
+def _facts(rendered: Rendered) -> list[ImageFacts]:
+    """What is told of each picture; of an interrupted task without any, what its first would have been."""
+    shots = rendered.result.shots
+    if not shots:
+        first = rendered.plan.job.pictures[0]
+        return [ImageFacts(first.prompt, first.negative_prompt, first.seed, first.subseed)]
     return [
-        # Without variation strength the subseed changes nothing, so it is not drawn.
-        ImageFacts(request.prompt, request.negative_prompt, seed, request.subseed)
-        for seed in plan.seeds
+        ImageFacts(
+            shot.picture.prompt,
+            shot.picture.negative_prompt,
+            shot.picture.seed,
+            shot.picture.subseed,
+            extra=shot.facts,
+        )
+        for shot in shots
     ]

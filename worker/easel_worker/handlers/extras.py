@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from easel_contract.events import Progress
 from easel_contract.extras import (
@@ -26,6 +25,8 @@ from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
 from easel_worker.handlers.networks import Networks
 from easel_worker.intake import Intake
+from easel_worker.outputs.encoding import encode
+from easel_worker.outputs.options import OutputOptions
 from easel_worker.upscaling.postprocess import blends, describe, enlarge, enlarged_size, enlarges
 from easel_worker.upscaling.upscalers import Size
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from easel_worker.failure import Failure
     from easel_worker.settings import WorkerSettings
     from easel_worker.stats import Stats
+
+
+INFOTEXT = "parameters"
+"""The text chunk that tells how a picture was made."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,9 @@ class ExtrasHandler(Handler[Extras, Processed]):
     def free_memory(self) -> None:
         self._networks.free_memory()
 
+    def unload(self) -> None:
+        self._networks.free_memory()
+
     def _check_names(self, request: ExtrasRequest) -> None:
         """Refuse in the prefetch stage what no file is there for."""
         models = self.settings.data_dir / "models"
@@ -156,9 +164,7 @@ def _texts(source: Image.Image) -> dict[str, str]:
 
 
 def _encode(picture: Image.Image, texts: dict[str, str]) -> str:
-    info = PngInfo()
-    for name, value in texts.items():
-        info.add_text(name, value)
-    file = io.BytesIO()
-    picture.save(file, format="PNG", pnginfo=info)
-    return base64.b64encode(file.getvalue()).decode()
+    options = OutputOptions()
+    infotext = texts.pop(INFOTEXT, "")
+    file = encode(np.asarray(picture), infotext, options.samples_format, options, texts)
+    return base64.b64encode(file.data).decode()

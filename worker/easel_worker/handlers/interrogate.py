@@ -64,3 +64,6 @@ class InterrogateHandler(Handler[Image.Image, str]):
 
     def free_memory(self) -> None:
         self._networks.free_memory()
+
+    def unload(self) -> None:
+        self._networks.free_memory()

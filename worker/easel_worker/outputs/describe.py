@@ -6,26 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 
 from easel_contract.infotext import build
-from easel_worker.outputs.options import OutputOptions
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 
 
-def infotext(record: GenerationRecord, image: ImageFacts, options: OutputOptions | None = None) -> str:
+def infotext(record: GenerationRecord, image: ImageFacts, options: RenderOptions | None = None) -> str:
     """Parameters of one picture, in A1111's order of keys (1.10)."""
-    parameters = _parameters(record, image, options or OutputOptions())
+    parameters = _parameters(record, image, options or RenderOptions())
     return build(image.prompt, image.negative_prompt, parameters)
 
 
-def grid_infotext(record: GenerationRecord, first: ImageFacts, options: OutputOptions | None = None) -> str:
+def grid_infotext(record: GenerationRecord, first: ImageFacts, options: RenderOptions | None = None) -> str:
     """Parameters of a grid: the main prompt and the first picture's seeds."""
-    parameters = _parameters(record, first, options or OutputOptions())
+    parameters = _parameters(record, first, options or RenderOptions())
     return build(record.prompt, record.negative_prompt, parameters)
 
 
 def describe(
-    record: GenerationRecord, images: Sequence[ImageFacts], infotexts: Sequence[str], *, grid: bool
+    record: GenerationRecord, images: Sequence[ImageFacts], infotexts: Sequence[str], *, grids: int
 ) -> dict[str, object]:
-    """A1111's `info`. With `grid`, the first picture of the answer and the first infotext are the grid's."""
+    """A1111's `info`. The first `grids` pictures of the answer, and infotexts, are grids'."""
     return {
         "prompt": images[0].prompt,
         "all_prompts": [image.prompt for image in images],
@@ -52,7 +52,7 @@ def describe(
         "seed_resize_from_h": record.seed_resize_from_h,
         "denoising_strength": record.denoising_strength,
         "extra_generation_params": {key: _jsonable(value) for key, value in record.extra.items()},
-        "index_of_first_image": int(grid),
+        "index_of_first_image": grids,
         "infotexts": list(infotexts),
         "styles": list(record.styles),
         "job_timestamp": f"{record.when:%Y%m%d%H%M%S}",
@@ -62,7 +62,7 @@ def describe(
     }
 
 
-def _parameters(record: GenerationRecord, image: ImageFacts, options: OutputOptions) -> Mapping[str, object]:
+def _parameters(record: GenerationRecord, image: ImageFacts, options: RenderOptions) -> Mapping[str, object]:
     """Every key with its value or None, in the order of `easel_contract.infotext.KEYS`."""
     varied = record.subseed_strength != 0
     resized = record.seed_resize_from_w > 0 and record.seed_resize_from_h > 0

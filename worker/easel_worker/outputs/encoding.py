@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.exif import jpeg_user_comment, user_comment
-from easel_worker.outputs.options import OutputOptions
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def encode(
     image: NDArray[np.uint8],
     infotext: str,
     form: str,
-    options: OutputOptions,
+    options: RenderOptions,
     items: Mapping[str, str] | None = None,
 ) -> Encoded:
     """The file of a picture.
@@ -62,7 +62,7 @@ def encode(
     Args:
         image: (H, W, 3), (H, W, 4) with alpha, or (H, W) for a mask.
         infotext: "" for none. It is left out as well where `enable_pnginfo` is off.
-        form: One of `options.FORMATS`, any letter case.
+        form: ``png``, ``jpg``, ``jpeg``, ``webp``, ``avif`` or ``gif``, any letter case.
         items: More text chunks, for PNG only, such as ``postprocessing``.
     """
     form = form.lower()
@@ -78,7 +78,7 @@ def encode(
     return Encoded(file.getvalue(), form, infotext)
 
 
-def small_copy(image: NDArray[np.uint8], file: Encoded, options: OutputOptions) -> Encoded | None:
+def small_copy(image: NDArray[np.uint8], file: Encoded, options: RenderOptions) -> Encoded | None:
     """The JPEG that is stored beside a picture too large for some message boards, or None.
 
     As A1111's `export_for_4chan`: for a file of more than `img_downscale_threshold` MiB or a side of more
@@ -92,7 +92,8 @@ def small_copy(image: NDArray[np.uint8], file: Encoded, options: OutputOptions) 
     if not oversize and len(file.data) <= options.img_downscale_threshold * MIB:
         return None
     if oversize:
-        size = tuple(max(1, side * options.target_side_length // longer) for side in (width, height))
+        most = int(options.target_side_length)
+        size = (max(1, width * most // longer), max(1, height * most // longer))
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     return encode(image, file.infotext, "jpg", options)
 
@@ -102,7 +103,7 @@ def _flat(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB") if picture.mode == "RGBA" else picture
 
 
-def _how(form: str, infotext: str, options: OutputOptions, items: Mapping[str, str]) -> dict[str, Any]:
+def _how(form: str, infotext: str, options: RenderOptions, items: Mapping[str, str]) -> dict[str, Any]:
     """Pillow's arguments."""
     if form == "png":
         chunks = PngInfo()

@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageColor
 
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.describe import describe, grid_infotext, infotext
 from easel_worker.outputs.encoding import Encoded, encode
-from easel_worker.outputs.grid import grid_shape, make_grid
-from easel_worker.outputs.options import OutputOptions
+from easel_worker.outputs.grid import grid_pixels, grid_shape, make_grid
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 
 Picture = NDArray[np.uint8]
@@ -44,6 +45,10 @@ class Rendering:
     extras: Sequence[Picture] = ()
     """Answered behind the samples, without an infotext: control maps, masks, scripts' pictures."""
     copies: Sequence[Copy] = ()
+    grids: Sequence[Picture] = ()
+    """A script's own pictures of many: they are answered first, and no other grid is made."""
+    show_samples: bool = True
+    """Whether the samples are answered beside the script's grids."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +67,48 @@ class Products:
     """All of them: first the grid if there is one, the samples, the extras; then copies."""
 
     rendering: Rendering
-    options: OutputOptions
+    options: RenderOptions
     all: tuple[Product, ...]
 
     @property
-    def grid_answered(self) -> bool:
-        return self.options.return_grid and any(product.role == "grid" for product in self.all)
+    def grids_answered(self) -> int:
+        """How many grids the answer begins with."""
+        if not self.rendering.grids and not self.options.return_grid:
+            return 0
+        return sum(product.role == "grid" for product in self.all)
 
     @property
     def answered(self) -> list[Product]:
         """The pictures of the answer, in A1111's order."""
-        left_out = ("copy",) if self.grid_answered else ("copy", "grid")
-        return [product for product in self.all if product.role not in left_out]
+        shown = {"extra"}
+        shown |= {"grid"} if self.grids_answered else set()
+        shown |= {"sample"} if self.rendering.show_samples else set()
+        return [product for product in self.all if product.role in shown]
 
     def info(self) -> dict[str, object]:
         """A1111's `info`. Extras have no infotext, so there may be fewer of those than pictures."""
         told = [product.file.infotext for product in self.answered if product.role != "extra"]
-        return describe(self.rendering.record, self.rendering.facts, told, grid=self.grid_answered)
+        return describe(self.rendering.record, self.rendering.facts, told, grids=self.grids_answered)
 
 
-def make_products(rendering: Rendering, options: OutputOptions, *, saving: bool) -> Products:
+def make_products(rendering: Rendering, options: RenderOptions, *, saving: bool) -> Products:
     """Encode everything.
 
     Args:
         saving: Pictures are going to be stored. Only then is there a grid: of two samples or more (of one too
-            where `grid_only_if_multiple` is off), if it is to be answered or stored.
+            where `grid_only_if_multiple` is off), if it is to be answered or stored, and no larger than
+            `img_max_size_mp`.
     """
     record, facts = rendering.record, rendering.facts
     products = []
+    for index, image in enumerate(rendering.grids):
+        text = grid_infotext(record, facts[0], options)
+        products.append(Product("grid", index, image, encode(image, text, options.grid_format, options)))
     enough = len(rendering.samples) > 1 or not options.grid_only_if_multiple
-    if saving and enough and (options.return_grid or options.grid_save):
-        shape = grid_shape(len(rendering.samples), options, record.batch_size)
-        grid = make_grid(rendering.samples, shape)
+    shape = grid_shape(len(rendering.samples), options, record.batch_size)
+    wanted = saving and not rendering.grids and enough and (options.return_grid or options.grid_save)
+    if wanted and grid_pixels(rendering.samples, shape) <= options.img_max_size_mp * 1e6:
+        grid = make_grid(rendering.samples, shape, ImageColor.getrgb(options.grid_background_color))
         text = grid_infotext(record, facts[0], options)
         products.append(Product("grid", 0, grid, encode(grid, text, options.grid_format, options)))
     texts = [infotext(record, one, options) for one in facts]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from easel_contract.errors import ContractError
+from easel_contract.options import RenderOptions
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_store import Store, StoreError, check_key
 from easel_worker.outputs.encoding import small_copy
 from easel_worker.outputs.names import CloudNames, PatternName, grid_name, sample_name
 from easel_worker.outputs.numbering import Numbers
-from easel_worker.outputs.options import OutputOptions
 from easel_worker.outputs.rendering import Product, Products
 from easel_worker.outputs.sanitising import MAX_PATTERN_BYTES
 from easel_worker.outputs.tokens import Subject
@@ -44,13 +44,13 @@ class Saver:
         self._numbers = numbers
         self._mounts = tuple(mounts)
 
-    def check(self, options: OutputOptions, kind: str) -> None:
+    def check(self, options: RenderOptions, kind: str) -> None:
         """Find out before the work whether `save_patterned` can keep its promise.
 
         Raises:
             ContractError: an output folder of the options leads out of the store, or into Easel's own.
         """
-        for folder in (options.samples_folder(kind), options.grids_folder(kind)):
+        for folder in (_samples_folder(options, kind), _grids_folder(options, kind)):
             root = resolve_save_dir(folder, self._mounts)
             try:
                 check_key(root.key(_LONGEST_NAME))
@@ -98,11 +98,11 @@ class Saver:
             ContractError: an output folder of the options leads out of the store.
         """
         options, record = products.options, products.rendering.record
-        samples = resolve_save_dir(options.samples_folder(record.kind), self._mounts)
+        samples = resolve_save_dir(_samples_folder(options, record.kind), self._mounts)
         saved: list[Saved] = []
         for product in products.all:
             if product.role == "grid" and options.grid_save:
-                grids = resolve_save_dir(options.grids_folder(record.kind), self._mounts)
+                grids = resolve_save_dir(_grids_folder(options, record.kind), self._mounts)
                 saved.append(
                     self._put_named(product, grids, grid_name(_subject(products, product)), products)
                 )
@@ -151,6 +151,14 @@ def presign(store: Store, saved: Sequence[Saved], expires_s: int) -> list[str] |
         return [store.presigned_url(place.key, expires_s) for place in saved]
     except StoreError:
         return None
+
+
+def _samples_folder(options: RenderOptions, kind: str) -> str:
+    return options.outdir_samples or str(getattr(options, f"outdir_{kind}_samples"))
+
+
+def _grids_folder(options: RenderOptions, kind: str) -> str:
+    return options.outdir_grids or str(getattr(options, f"outdir_{kind}_grids"))
 
 
 def _subject(products: Products, product: Product) -> Subject:

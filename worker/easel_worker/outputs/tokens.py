@@ -14,14 +14,14 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.outputs.options import OutputOptions
+from easel_contract.options import RenderOptions
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
 from easel_worker.outputs.sanitising import sanitise
 
 HASH_CHARS = 8
 """Hex digits of ``[prompt_hash]`` and its like, unless the token says otherwise."""
 
-_DATE = re.compile(r"%[-_0^#]?[A-Za-z%]|[^%]")
+_DATE = re.compile(r"%[-_0^#]?[A-Za-z%]|[^%\x00-\x1f\ud800-\udfff]")
 _BETWEEN_WORDS = re.compile(f"[\\s{re.escape(string.punctuation)}]+")
 
 
@@ -37,7 +37,7 @@ class Subject:
     index: int
     """Place among them, from 0; 0 for a grid."""
     image: NDArray[np.uint8]
-    options: OutputOptions
+    options: RenderOptions
     basename: str = ""
     """The source file's name without its ending, for extras."""
 
@@ -57,7 +57,7 @@ def value_of(token: str, arguments: Arguments, subject: Subject) -> str | None:
     Raises:
         KeyError: there is no such token.
     """
-    value = _TOKENS[token.lower()](subject, arguments)
+    value = TOKENS[token.lower()](subject, arguments)
     return None if value is None else str(value)
 
 
@@ -89,7 +89,7 @@ def _datetime(subject: Subject, arguments: Arguments) -> str:
     if len(arguments) > 1:
         with contextlib.suppress(ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             when = when.astimezone(zoneinfo.ZoneInfo(arguments[1]))
-    # Only plain directives: a width such as %999999999d would fill the memory.
+    # Only plain directives: a width such as %999999999d would fill the memory, and strftime takes no NUL.
     return sanitise(when.strftime("".join(_DATE.findall(pattern[:100]))))
 
 
@@ -104,18 +104,12 @@ def _digest(data: bytes, arguments: Arguments) -> str:
     return hashlib.sha256(data).hexdigest()[:length]
 
 
-def _prompt_no_styles(subject: Subject, _: Arguments) -> str:
-    """The prompt without its styles' names; the styles' texts are cut out by who applies them."""
-    text = str(subject.record.prompt_no_styles or subject.facts.prompt)
-    return sanitise(text, spaces=False)
-
-
 def _schedule(subject: Subject) -> str:
     schedule = subject.record.schedule
     return "" if schedule == "Automatic" else schedule
 
 
-_TOKENS: dict[str, Value] = {
+TOKENS: dict[str, Value] = {
     "seed": lambda s, _: s.facts.seed,
     "seed_first": lambda s, _: s.seeds[0],
     "seed_last": lambda s, _: s.seeds[-1] if s.record.batch_size > 1 else None,
@@ -133,7 +127,7 @@ _TOKENS: dict[str, Value] = {
     "datetime": _datetime,
     "job_timestamp": lambda s, _: f"{s.record.when:%Y%m%d%H%M%S}",
     "prompt": lambda s, _: sanitise(s.facts.prompt, spaces=False),
-    "prompt_no_styles": _prompt_no_styles,
+    "prompt_no_styles": lambda s, _: sanitise(s.record.prompt_no_styles or s.facts.prompt, spaces=False),
     "prompt_spaces": lambda s, _: sanitise(s.facts.prompt),
     "prompt_words": _prompt_words,
     "prompt_hash": lambda s, a: _hash(s.facts.prompt, a),

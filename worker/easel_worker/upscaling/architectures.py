@@ -37,7 +37,7 @@ def build(weights: StateDict, path: Path) -> Any:
         WeightsError: no known architecture has such keys, or their shapes do not fit it.
         ContractError: 501, spandrel is not installed.
     """
-    spandrel, registry = _load()
+    spandrel, registry = library()
     try:
         return registry.load(spandrel.canonicalize_state_dict(weights)).eval()
     except spandrel.UnsupportedModelError:
@@ -57,8 +57,12 @@ def build(weights: StateDict, path: Path) -> Any:
 
 
 @cache
-def _load() -> tuple[Any, Any]:
-    """spandrel, and a registry of the architectures that work here."""
+def library() -> tuple[Any, Any]:
+    """spandrel, and a registry of the architectures that work here.
+
+    Raises:
+        ContractError: 501, it is not installed.
+    """
     if importlib.util.find_spec("spandrel") is None:
         raise ContractError(
             "this installation has no networks for pictures: pip install --no-deps spandrel einops",

@@ -1,4 +1,4 @@
-"""``POST /sdapi/v1/txt2img``: from a body to pictures in the store and a result."""
+"""``POST /sdapi/v1/txt2img`` and ``img2img``: from a body to pictures in the store and a result."""
 
 from __future__ import annotations
 
@@ -8,45 +8,53 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need
-from easel_contract.requests import parse_txt2img
+from easel_contract.options import RenderOptions
+from easel_contract.requests import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
 from easel_contract.results import Outcome
 from easel_queue import Task
-from easel_store import configured_store, make_layout
+from easel_store import configured_store, make_layout, numbers_store
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
-from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
-from easel_worker.failure import Failure, failure_of
+from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
+from easel_worker.failure import Failure
+from easel_worker.generation.plan import Plan, Planner, default_name
+from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.plan import Plan, default_name, make_plan
-from easel_worker.handlers.steps import StepReporter
+from easel_worker.handlers.networks import Networks
+from easel_worker.handlers.watch import TaskWatch
+from easel_worker.intake import Intake
 from easel_worker.models.cache import CheckpointCache
 from easel_worker.models.starter import ensure_checkpoint
+from easel_worker.outputs.numbering import Numbers
+from easel_worker.outputs.saving import Saver
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
 
 log = logging.getLogger(__name__)
 
 
-class Txt2ImgHandler(Handler[Plan, Rendered]):
-    """Renders text to images with the checkpoints of the model directory."""
+class GenerationHandler(Handler[Plan, Rendered]):
+    """Renders with the checkpoints of the model directory."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/sdapi/v1/txt2img",)
+    paths: ClassVar[tuple[str, ...]] = (TXT2IMG_PATH, IMG2IMG_PATH)
 
     def __init__(self, settings: WorkerSettings, stats: Stats) -> None:
         super().__init__(settings, stats)
         self._library = Library(settings.checkpoint_dir)
         self._limits = settings.limits()
         self._store = configured_store(settings)
+        self._planner = Planner(settings, self._library, Intake(self._limits.images))
+        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
+        self._networks = Networks(settings)
+        self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
         self._device = torch.device("cpu")
         self._dtype = torch.float32
         self._cache: CheckpointCache[Checkpoint] = CheckpointCache(
@@ -70,24 +78,48 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
 
     def prepare(self, task: Task) -> Plan:
         # Again, although the gateway has checked most bodies: the EAS addresses store any bytes.
-        return make_plan(parse_txt2img(task.data, self._limits), self._library, self.settings)
+        request = parse_request(task.meta.get("path", ""), task.data, self._limits)
+        if request is None:
+            raise ValueError(f"{task.meta.get('path')!r} is not this handler's")
+        plan = self._planner.plan(request, task.options)
+        if request.save_images:
+            self._saver.check(plan.job.options, plan.job.kind)
+        return plan
 
     def id_task(self, prepared: Plan) -> str | None:
         return prepared.request.options.id_task
 
     def run(self, prepared: Plan, ctx: RunContext) -> Rendered:
         began = time.monotonic()
-        reporter = StepReporter(ctx, len(prepared.batches), len(prepared.seeds))
-        reporter.loading()
-        checkpoint = self._cache.get(prepared.model)
-        batches: list[NDArray[np.uint8]] = []
-        for seeds in prepared.batches:
-            batches.append(txt2img(checkpoint, _job(prepared, seeds), on_step=reporter.step))
-            reporter.batch_done(len(seeds))
-        return Rendered(prepared, np.concatenate(batches), began)
+        options = prepared.job.options
+        used: list[Checkpoint] = []
+
+        def checkpoint(model: ModelFile) -> Checkpoint:
+            used[:] = [self._cache.get(model)]
+            return used[0]
+
+        watch = TaskWatch(
+            ctx,
+            prepared.work.passes,
+            prepared.work.images,
+            lambda: self._previewer(used[0], options, ctx) if used else None,
+        )
+        watch.loading()
+        checkpoint(prepared.job.model)
+        studio = Studio(
+            checkpoint,
+            lambda name: self._networks.upscalers.get(name, field="upscaler"),
+            lambda picture, name, weight: self._networks.faces.restore(
+                name, picture, weight=weight, tick=ctx.check_cancelled
+            ),
+            watch,
+        )
+        result = prepared.work.render(studio)
+        watch.finished()
+        return Rendered(prepared, result, began)
 
     def publish(self, task: Task, output: Rendered) -> Outcome:
-        return answer(output, self._store, self.settings)
+        return answer(output, self._store, self._saver, self.settings)
 
     def explain(self, error: Exception) -> Failure:
         if is_out_of_memory(error):
@@ -102,19 +134,12 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         if isinstance(error, DiffusionError):
             # A broken model folder or an overflow: the next delivery would find the same.
             return Failure(500, str(error), type(error).__name__, retry=False)
-        return failure_of(error)
+        return self._networks.explain(error)
 
     def free_memory(self) -> None:
         self._cache.shrink_to_newest()
+        self._networks.free_memory()
         free_memory(self._device)
-
-    def unload(self) -> None:
-        self._cache.clear()
-        free_memory(self._device)
-
-    def reload(self, checkpoint: str) -> None:
-        name = checkpoint or self._library.default(self.settings.default_checkpoint)
-        self._cache.get(self._library.resolve(name))
 
     def at_hand(self) -> Sequence[str]:
         loaded = self._cache.names()[::-1]
@@ -140,26 +165,14 @@ class Txt2ImgHandler(Handler[Plan, Rendered]):
         log.info("checkpoint %s: loaded in %.1f s on %s", model.name, time.monotonic() - began, self._device)
         return checkpoint
 
+    def _previewer(self, checkpoint: Checkpoint, options: RenderOptions, ctx: RunContext) -> Previewer | None:
+        if not options.live_previews_enable:
+            return None
+        decoder = self._previews.decoder(checkpoint, options.show_progress_type)
+        return Previewer(decoder, PreviewSettings.from_options(options.model_dump()), ctx.preview)
+
 
 def _needs_met(name: str, default: str | None) -> Iterator[str]:
     yield checkpoint_need(name)
     if name == default:
         yield checkpoint_need(None)
-
-
-def _job(plan: Plan, seeds: tuple[int, ...]) -> Txt2ImgJob:
-    request = plan.request
-    return Txt2ImgJob(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        seeds=seeds,
-        steps=request.steps,
-        cfg_scale=request.cfg_scale,
-        width=request.width,
-        height=request.height,
-        sampler=plan.choice.sampler,
-        scheduler=plan.choice.scheduler,
-        eta=request.eta,
-        clip_skip=request.clip_skip,
-        rng=plan.rng,
-    )

@@ -1,0 +1,161 @@
+"""Images per second of the worker's own loop, beside diffusers' pipeline with the matching scheduler.
+
+Same model (the one that ships), prompts, guidance, steps, size, batch, threads and number format; each side
+in a process of its own that stays loaded, and they take turns. A round counts from the prompt to pictures as
+uint8 arrays: text encoders, sampling, VAE. Prompts are encoded anew by diffusers each time, while Easel
+remembers the encodings of prompts that it has seen, as it does in a worker.
+
+The overhead of a step is what a step takes outside the UNet: the difference between two runs of many and few
+steps, each without its time inside the UNet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from easel_worker.models.starter import install_shapes
+from harness import Spread, publish
+
+SIDE = Path(__file__).with_name("render_side.py")
+SAMPLERS = ("Euler", "DPM++ 2M", "DDIM")
+MB = 1e6
+FEW, MANY = 10, 60
+
+
+@dataclass
+class Side:
+    """A side's process."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, name: str, model: Path, threads: int) -> Side:
+        argv = [sys.executable, str(SIDE), name, str(model), str(threads)]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        side = cls(name, process)
+        side.hear()
+        return side
+
+    def hear(self) -> str:
+        assert self.process.stdout
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"the {self.name} side ended")
+        return line
+
+    def render(self, **job: Any) -> dict[str, float]:
+        assert self.process.stdin
+        print(json.dumps(job), file=self.process.stdin, flush=True)
+        answer: dict[str, float] = json.loads(self.hear())
+        return answer
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def compare(model: Path, args: argparse.Namespace) -> list[list[str]]:
+    """Images per second, one row per sampler, size and batch."""
+    rows = [["", "Easel, images/s", "diffusers, images/s", "Easel / diffusers"]]
+    sides = [Side.start(name, model, args.threads) for name in ("easel", "diffusers")]
+    works = [(SAMPLERS[0], side, batch) for side in args.sides for batch in args.batches]
+    works += [(sampler, args.sides[0], args.batches[0]) for sampler in SAMPLERS[1:]]
+    for sampler, pixels, batch in works:
+        rates: list[list[float]] = [[], []]
+        for number in range(args.rounds + 1):
+            for side, found in zip(sides, rates, strict=True):
+                job = {"sampler": sampler, "side": pixels, "batch": batch, "steps": args.steps}
+                answer = side.render(**job, seed=number * 100)
+                if number:  # round 0 warms up
+                    found.append(batch / answer["s"])
+        ratios = [ours / theirs for ours, theirs in zip(*rates, strict=True)]
+        rows.append(
+            [
+                f"{sampler}, {pixels}x{pixels}, batch {batch}",
+                Spread.of(rates[0]).show(),
+                Spread.of(rates[1]).show(),
+                Spread.of(ratios).show(3),
+            ]
+        )
+        print(" | ".join(rows[-1]), flush=True)
+    for side in sides:
+        side.stop()
+    return rows
+
+
+def overhead(model: Path, args: argparse.Namespace) -> list[list[str]]:
+    """Microseconds of a step outside the UNet, at the smallest size, where they count most."""
+    rows = [["sampler", "Easel, us per step", "diffusers, us per step"]]
+    sides = [Side.start(name, model, args.threads) for name in ("easel", "diffusers")]
+    for sampler in SAMPLERS:
+        found: list[list[float]] = [[], []]
+        for number in range(args.rounds + 1):
+            for side, values in zip(sides, found, strict=True):
+                few, many = (
+                    side.render(sampler=sampler, side=args.sides[0], batch=1, steps=steps, seed=number)
+                    for steps in (FEW, MANY)
+                )
+                outside = (many["s"] - many["unet_s"]) - (few["s"] - few["unet_s"])
+                if number:
+                    values.append(outside / (many["calls"] - few["calls"]) * 1e6)
+        rows.append([sampler, Spread.of(found[0]).show(0), Spread.of(found[1]).show(0)])
+    for side in sides:
+        side.stop()
+    return rows
+
+
+def memory(model: Path, args: argparse.Namespace) -> list[list[str]]:
+    """Largest memory of a fresh process that renders one batch, each side in a process of its own."""
+    rows = [["", "Easel, MB", "diffusers, MB"]]
+    for pixels, batch in ((args.sides[0], args.batches[0]), (args.sides[-1], args.batches[-1])):
+        peaks = []
+        for name in ("easel", "diffusers"):
+            side = Side.start(name, model, args.threads)
+            answer = side.render(sampler=SAMPLERS[0], side=pixels, batch=batch, steps=4, seed=0)
+            peaks.append(f"{answer['rss'] / MB:.0f}")
+            side.stop()
+        rows.append([f"{pixels}x{pixels}, batch {batch}", *peaks])
+    return rows
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--steps", type=int, default=10)
+    options.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512], help="pixels")
+    options.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8])
+    options.add_argument("--threads", type=int, default=2, help="torch threads, for both sides")
+    args = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="easel-bench-") as folder:
+        model = Path(folder) / "easel-shapes"
+        install_shapes(model)
+        rows = compare(model, args)
+        more = {
+            f"What a step costs outside the UNet, {args.sides[0]}x{args.sides[0]}, batch 1": overhead(
+                model, args
+            ),
+            "Largest memory of the process": memory(model, args),
+        }
+    setting = (
+        f"{args.rounds} alternating rounds, {args.steps} steps, CFG 7, fp32, {args.threads} torch threads, "
+        "the model that ships (4.8 million weights). Matching schedulers: EulerDiscrete (linspace), "
+        "DPMSolverMultistep (Karras), DDIM."
+    )
+    limits = (
+        "It does not show a GPU, or a full-size model, where the UNet takes nearly all of a step and the two "
+        "come closer to each other."
+    )
+    publish("render", "The worker's loop beside diffusers' pipeline", rows, [setting, limits], more)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""What surrounds an img2img pass: from pictures and masks to latents, and from results back into pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from easel_contract.requests import SoftInpainting
+from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.encode import LATENT_FACTOR, encode, encode_pixels, to_tensor
+from easel_worker.diffusion.inpaint_conditioning import inpaint_conditioning
+from easel_worker.diffusion.latents import noise_content, nothing_content, resize_latents
+from easel_worker.generation.job import Job, Picture, Source
+from easel_worker.generation.sampling import noise_for
+from easel_worker.generation.studio import Studio
+from easel_worker.imaging.color import correct_colours
+from easel_worker.imaging.inpainting import Inpainting, MaskedContent, prepare
+from easel_worker.imaging.levels import to_unit
+from easel_worker.imaging.overlay import composite, mask_picture, masked_result
+from easel_worker.imaging.resize import ResizeMode, Size, resize
+from easel_worker.imaging.soft_composite import SoftComposite, opacity_mask
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a batch starts from.
+
+    source: the job's. images: what was encoded, per picture. masked: per picture what inpainting needs, None
+    without a mask. init: (n, 4, h, w) latents, with the masked content. original: the same without it. mask:
+    (n, 1, h, w), 1 is painted anew, or None. condition: (n, channels, h, w) that an inpainting or
+    InstructPix2Pix checkpoint sees beside the latent, or None.
+    """
+
+    source: Source
+    images: tuple[Image.Image, ...]
+    masked: tuple[Inpainting | None, ...]
+    init: torch.Tensor
+    original: torch.Tensor
+    mask: torch.Tensor | None = None
+    condition: torch.Tensor | None = None
+
+
+def begin(
+    job: Job, source: Source, batch: Sequence[Picture], checkpoint: Checkpoint, studio: Studio
+) -> Beginning:
+    """Fit the source to the job and encode it. Picture i starts from image i modulo how many there are."""
+    size = job.rendered_size
+    name = job.options.upscaler_for_img2img
+    upscaler = studio.upscaler(name) if name and name.casefold() != "none" else None
+    fields = source.fields
+    prepared: list[tuple[Image.Image, Inpainting | None]] = []
+    for image in source.images[: len(batch)]:
+        masked = None
+        if source.mask is not None:
+            masked = prepare(
+                image,
+                source.mask,
+                size,
+                fields,
+                resize_mode=source.resize_mode,
+                upscaler=upscaler,
+                latent=source.latent_mask,
+            )
+        if masked is not None:
+            prepared.append((masked.init, masked))
+        elif source.resize_mode == ResizeMode.STRETCH_LATENT:
+            prepared.append((image, None))
+        else:
+            prepared.append((resize(image, size, source.resize_mode, upscaler), None))
+    chosen = [prepared[i % len(prepared)] for i in range(len(batch))]
+    width, height = (side // LATENT_FACTOR for side in size)
+    latents = torch.cat(
+        [resize_latents(encode(checkpoint, [image]), (width, height)) for image, _ in prepared]
+    )
+    init = original = latents[[i % len(prepared) for i in range(len(batch))]]
+    mask = _latent_masks([masked for _, masked in chosen], (width, height), checkpoint.device)
+    if mask is not None:
+        if fields.content is MaskedContent.LATENT_NOISE:
+            noise = noise_for(job, batch, size, channels=init.shape[1], device=checkpoint.device)()
+            init = noise_content(init, noise, mask)
+        elif fields.content is MaskedContent.LATENT_NOTHING:
+            init = nothing_content(init, mask)
+    return Beginning(
+        source=source,
+        images=tuple(image for image, _ in chosen),
+        masked=tuple(masked for _, masked in chosen),
+        init=init,
+        original=original,
+        mask=mask,
+        condition=_condition(job, checkpoint, chosen, original, (width, height)),
+    )
+
+
+def _encoded(checkpoint: Checkpoint, image: Image.Image, size: Size) -> torch.Tensor:
+    """The latent of a picture at `size` in latent pixels; that of another size is stretched."""
+    latent = encode(checkpoint, [image])
+    return latent if latent.shape[-2:] == (size[1], size[0]) else resize_latents(latent, size)
+
+
+def _latent_masks(
+    masked: Sequence[Inpainting | None], size: Size, device: torch.device
+) -> torch.Tensor | None:
+    if all(one is None for one in masked):
+        return None
+    whole = np.ones((size[1], size[0]), dtype=np.float32)
+    masks = [whole if one is None else one.latent_mask(size) for one in masked]
+    return torch.from_numpy(np.stack(masks)).unsqueeze(1).to(device)
+
+
+def _condition(
+    job: Job,
+    checkpoint: Checkpoint,
+    chosen: Sequence[tuple[Image.Image, Inpainting | None]],
+    original: torch.Tensor,
+    size: Size,
+) -> torch.Tensor | None:
+    """What checkpoints with more input channels than the latent's are conditioned on.
+
+    InstructPix2Pix: the picture's latent, not scaled. Inpainting: see `masked_conditioning`; without a mask
+    all of the picture is painted anew.
+    """
+    if checkpoint.takes == "latent":
+        return None
+    if checkpoint.takes == "picture":
+        return original / checkpoint.scaling_factor
+    parts = []
+    for image, masked in chosen:
+        pixels = to_tensor(image)
+        mask = torch.ones_like(pixels[:, :1])
+        if masked is not None:
+            height, width = pixels.shape[-2:]
+            mask = torch.from_numpy(to_unit(masked.mask))[None, None, :height, :width]
+        parts.append(
+            inpaint_conditioning(
+                pixels,
+                mask,
+                lambda seen: encode_pixels(checkpoint, seen),
+                weight=job.options.inpainting_mask_weight,
+                hard=masked is None or masked.hard,
+            )
+        )
+    return torch.cat(parts)
+
+
+def finish(
+    job: Job, source: Source, images: Sequence[Image.Image], latents: torch.Tensor, beginning: Beginning
+) -> tuple[list[Image.Image], list[Image.Image]]:
+    """The finished pictures, and the extra ones that options ask for.
+
+    images: what was decoded from `latents`.
+    """
+    finished: list[Image.Image] = []
+    extras: list[Image.Image] = []
+    for i, result in enumerate(images):
+        masked = beginning.masked[i]
+        if job.options.img2img_color_correction:
+            result = correct_colours(result, beginning.images[i])
+        if masked is None:
+            finished.append(result)
+            continue
+        placed, overlay = masked.place(result), masked.overlay_mask
+        if source.soft is not None and beginning.mask is not None:
+            opacity = _soft_composite(source.soft).opacity(
+                beginning.original[i].cpu().numpy(),
+                latents[i].cpu().numpy(),
+                beginning.mask[i, 0].cpu().numpy(),
+            )
+            overlay = masked.place_mask(opacity_mask(opacity, result.size))
+        if job.options.overlay_inpaint:
+            finished.append(composite(masked.original, placed, overlay))
+        else:
+            finished.append(placed)
+        if job.options.return_mask:
+            extras.append(mask_picture(overlay))
+        if job.options.return_mask_composite:
+            extras.append(masked_result(placed, overlay))
+    return finished, extras
+
+
+def _soft_composite(soft: SoftInpainting) -> SoftComposite:
+    return SoftComposite(
+        mask_influence=soft.composite_mask_influence,
+        threshold=soft.composite_difference_threshold,
+        contrast=soft.composite_difference_contrast,
+        scale=soft.mask_blend_scale,
+    )
+
+
+CONTENT_NAMES = ("fill", "original", "latent noise", "latent nothing")
+
+
+def img2img_facts(source: Source) -> Mapping[str, object]:
+    """What the infotext tells of an inpainting, in A1111's names and order."""
+    if source.mask is None:
+        return {}
+    fields = source.fields
+    facts: dict[str, object] = {}
+    if fields.blur_x == fields.blur_y:
+        facts["Mask blur"] = fields.blur_x
+    else:
+        facts |= {"Mask blur x": fields.blur_x, "Mask blur y": fields.blur_y}
+    if fields.only_masked:
+        facts |= {"Inpaint area": "Only masked", "Masked area padding": fields.padding}
+    if fields.content is not MaskedContent.ORIGINAL:
+        facts["Masked content"] = CONTENT_NAMES[fields.content]
+    if fields.inverted:
+        facts["Mask mode"] = "Inpaint not masked"
+    return facts

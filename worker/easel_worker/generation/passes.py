@@ -1,0 +1,266 @@
+"""The passes of a job: from prompts, seeds and perhaps a latent to the next latent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from easel_contract.samplers import SamplerChoice
+from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.conditioning import Conditioning, make_conditioning
+from easel_worker.diffusion.encode import LATENT_FACTOR, encode_pixels
+from easel_worker.diffusion.errors import JobError
+from easel_worker.diffusion.guidance import (
+    Guidance,
+    GuidanceHooks,
+    GuidanceOptions,
+    RefinerSwitch,
+    keep_unmasked,
+    keep_unmasked_input,
+)
+from easel_worker.diffusion.inpaint_conditioning import blank_conditioning
+from easel_worker.diffusion.latents import keep_outside
+from easel_worker.diffusion.prompts.editing import PromptSteps
+from easel_worker.diffusion.prompts.networks import cut_networks
+from easel_worker.diffusion.samplers.registry import find_sampler
+from easel_worker.diffusion.sampling import (
+    SamplingPlan,
+    SamplingRun,
+    model_levels,
+    plan_img2img,
+    plan_txt2img,
+)
+from easel_worker.diffusion.soft_inpaint import SoftInpaint
+from easel_worker.diffusion.text import TextModel, TextOptions
+from easel_worker.diffusion.unet_batch import Padding
+from easel_worker.generation.img2img import Beginning
+from easel_worker.generation.job import Hires, Job, Picture
+from easel_worker.generation.sampling import noise_for, run_pass, sampler_options
+from easel_worker.generation.studio import Studio
+from easel_worker.imaging.resize import Size
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the passes of a job differ in.
+
+    steps: how many model calls the prompts are scheduled for. hires_steps: the same of a hires pass, in one.
+    refined: whether the refiner takes part.
+    """
+
+    batch: Sequence[Picture]
+    plan: SamplingPlan
+    size: Size
+    steps: int
+    hires_steps: int | None = None
+    refined: bool = False
+
+
+def first_pass(job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studio: Studio) -> torch.Tensor:
+    """From noise to latents (n, 4, h, w)."""
+    checkpoint = _with_levels(checkpoint, job)
+    choice = job.steps.choice
+    plan = plan_txt2img(
+        choice.sampler,
+        choice.scheduler,
+        job.steps.steps,
+        model=checkpoint.sigmas,
+        options=sampler_options(job.options),
+    )
+    the_pass = Pass(
+        batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=_refines_first(job)
+    )
+    return _sample(job, the_pass, checkpoint, studio)
+
+
+def img2img_pass(
+    job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, beginning: Beginning, studio: Studio
+) -> torch.Tensor:
+    """From a picture's latents to others."""
+    checkpoint = _with_levels(checkpoint, job)
+    choice = job.steps.choice
+    plan = plan_img2img(
+        choice.sampler,
+        choice.scheduler,
+        job.steps.steps,
+        job.denoising_strength,
+        model=checkpoint.sigmas,
+        options=sampler_options(job.options, noise_multiplier=beginning.source.noise_multiplier),
+    )
+    the_pass = Pass(batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=True)
+    latents = _sample(job, the_pass, checkpoint, studio, beginning=beginning, init=beginning.init)
+    if beginning.mask is None or beginning.source.soft is not None:
+        return latents
+    return keep_outside(latents, beginning.init, beginning.mask)
+
+
+def hires_pass(
+    job: Job,
+    hires: Hires,
+    batch: Sequence[Picture],
+    enlarged: torch.Tensor,
+    size: Size,
+    checkpoint: Checkpoint,
+    studio: Studio,
+) -> torch.Tensor:
+    """From the first pass's latents, enlarged to `size` in pixels, to the final ones. Strength 0 changes
+    nothing."""
+    checkpoint = _with_levels(checkpoint, job)
+    first, choice = job.steps.choice, hires.choice or job.steps.choice
+    plan = plan_img2img(
+        choice.sampler,
+        choice.scheduler,
+        hires.steps,
+        hires.denoising_strength,
+        model=checkpoint.sigmas,
+        options=sampler_options(job.options, noise_multiplier=1.0),
+        fixed_steps=True,
+    )
+    if plan.steps == 0:
+        return enlarged
+    own = [
+        replace(
+            picture,
+            prompt=hires.prompt or picture.prompt,
+            negative_prompt=hires.negative_prompt or picture.negative_prompt,
+        )
+        for picture in batch
+    ]
+    the_pass = Pass(
+        own,
+        plan,
+        size,
+        _calls(first, job.steps.steps),
+        hires_steps=_calls(choice, hires.steps),
+        refined=job.options.hires_fix_refiner_pass in ("second pass", "both passes"),
+    )
+    return _sample(job, the_pass, checkpoint, studio, init=enlarged)
+
+
+def _sample(
+    job: Job,
+    the_pass: Pass,
+    checkpoint: Checkpoint,
+    studio: Studio,
+    *,
+    init: torch.Tensor | None = None,
+    beginning: Beginning | None = None,
+) -> torch.Tensor:
+    plan, options = the_pass.plan, job.options
+    channels = int(checkpoint.vae.config.latent_channels)
+    noise = noise_for(job, the_pass.batch, the_pass.size, channels=channels, device=checkpoint.device)
+    text = _text_model(job, checkpoint)
+    padding = _padding(job)
+    guidance = Guidance(
+        checkpoint,
+        _conditioning(job, the_pass, text),
+        GuidanceOptions(
+            cfg_scale=job.steps.cfg_scale,
+            image_cfg_scale=beginning.source.image_cfg_scale
+            if beginning and checkpoint.takes == "picture"
+            else None,
+            s_min_uncond=options.s_min_uncond,
+            s_min_uncond_all=options.s_min_uncond_all,
+            skip_early_cond=options.skip_early_cond,
+            padding=padding,
+        ),
+        calls=max(plan.steps * plan.calls_per_step, 1),
+        picture=_condition(job, the_pass, checkpoint, beginning),
+        empty=text.encode("").context if padding == "empty" else None,
+        hooks=_hooks(job, the_pass, studio, beginning),
+    )
+    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
+    return run_pass(run, run.start(init), studio.watch)
+
+
+def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None) -> GuidanceHooks:
+    hooks = GuidanceHooks()
+    if beginning is not None and beginning.mask is not None:
+        init, mask = beginning.init, beginning.mask
+        asked = beginning.source.soft
+        if asked is not None:
+            soft = SoftInpaint(
+                power=asked.mask_blend_power,
+                scale=asked.mask_blend_scale,
+                detail=asked.inpaint_detail_preservation,
+            )
+            hooks.blend_denoised = lambda latent, sigma: soft.blend(latent, init, mask, sigma)
+        elif the_pass.plan.spec.unit_variance:
+            hooks.blend_input = keep_unmasked_input(init, mask)
+        else:
+            hooks.blend_denoised = keep_unmasked(init, mask)
+    refiner = job.refiner
+    if refiner is not None and the_pass.refined:
+
+        def load() -> tuple[Checkpoint, Conditioning, None]:
+            other = _with_levels(studio.checkpoint(refiner.model), job)
+            return other, _conditioning(job, the_pass, _text_model(job, other)), None
+
+        by_steps = job.options.refiner_switch_by_sample_steps
+        hooks.before_call.append(RefinerSwitch(refiner.switch_at, load, by_steps=by_steps))
+    return hooks
+
+
+def _condition(
+    job: Job, the_pass: Pass, checkpoint: Checkpoint, beginning: Beginning | None
+) -> torch.Tensor | None:
+    """What a checkpoint with further input channels sees beside the latent; without a picture, nothing but
+    that everything is to be painted."""
+    if beginning is not None:
+        return beginning.condition
+    if checkpoint.takes == "latent":
+        return None
+    if checkpoint.takes == "picture":
+        raise JobError(f"{checkpoint.name} changes pictures: use img2img")
+    width, height = the_pass.size
+    like = torch.empty(1, 4, height // LATENT_FACTOR, width // LATENT_FACTOR, device=checkpoint.device)
+    return blank_conditioning(like, lambda pixels: encode_pixels(checkpoint, pixels))
+
+
+def _refines_first(job: Job) -> bool:
+    return job.hires is None or job.options.hires_fix_refiner_pass in ("first pass", "both passes")
+
+
+def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:
+    default = job.options.extra_networks_default_multiplier
+    return make_conditioning(
+        text,
+        [
+            cut_networks(picture.prompt, default).text if job.networks else picture.prompt
+            for picture in the_pass.batch
+        ],
+        [picture.negative_prompt for picture in the_pass.batch],
+        PromptSteps(the_pass.steps, the_pass.hires_steps, old=job.options.use_old_scheduling),
+    )
+
+
+def _text_model(job: Job, checkpoint: Checkpoint) -> TextModel:
+    options = job.options
+    return TextModel(
+        checkpoint,
+        TextOptions(
+            clip_skip=options.CLIP_stop_at_last_layers,
+            emphasis=options.emphasis,
+            backtrack=options.comma_padding_backtrack,
+            clip_l_skip=options.sdxl_clip_l_skip,
+        ),
+    )
+
+
+def _padding(job: Job) -> Padding:
+    if job.options.pad_cond_uncond_v0:
+        return "repeat"
+    return "empty" if job.options.pad_cond_uncond else "none"
+
+
+def _with_levels(checkpoint: Checkpoint, job: Job) -> Checkpoint:
+    """The checkpoint on the noise levels that the option `sd_noise_schedule` asks for."""
+    levels = model_levels(checkpoint.sigmas, sampler_options(job.options))
+    return checkpoint if levels is checkpoint.sigmas else replace(checkpoint, sigmas=levels)
+
+
+def _calls(choice: SamplerChoice, steps: int) -> int:
+    """Model calls that so many steps are counted as by prompts that change."""
+    return steps * find_sampler(choice.sampler).calls_per_step

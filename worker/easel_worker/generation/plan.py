@@ -1,0 +1,290 @@
+"""From a request to its jobs: names resolved against this worker's models, pictures decoded, defaults set.
+
+Runs in the prefetch stage, beside the job that the torch thread renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from easel_contract.checkpoints import Library, ModelFile
+from easel_contract.errors import ContractError
+from easel_contract.options import RenderOptions, effective
+from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
+from easel_contract.samplers import resolve
+from easel_contract.savedir import SaveDir, resolve_save_dir
+from easel_contract.styles import StyleBook, apply_styles
+from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
+from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
+from easel_worker.diffusion.prompts.comments import strip_comments
+from easel_worker.diffusion.prompts.networks import cut_networks
+from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
+from easel_worker.generation.scripts.running import Work, work_of
+from easel_worker.imaging.hires_size import legacy_sizes
+from easel_worker.imaging.inpainting import MaskedContent, MaskFields
+from easel_worker.imaging.masks import mask_from
+from easel_worker.intake import Intake
+from easel_worker.models import starter
+from easel_worker.seeds import resolve_seeds
+from easel_worker.settings import WorkerSettings
+
+SAME = frozenset({"", "none", "use same checkpoint", "use same sampler", "use same scheduler"})
+"""How clients say that the hires pass has no choice of its own, in lower case."""
+
+Opened = dict[str, Image.Image]
+"""The request's pictures by field."""
+
+STYLES = "styles.csv"
+LATENT_MODE_NAMES = frozenset(name.casefold() for name in LATENT_MODES)
+PIX2PIX_CFG = 1.5
+"""`image_cfg_scale` where a request gives none."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One task, ready for the torch thread."""
+
+    request: GenerationRequest
+    job: Job
+    """The request's own, before its script."""
+    work: Work
+    model_hash: str
+    save_dir: SaveDir | None
+    warnings: tuple[str, ...] = ()
+    """What is done otherwise than asked, where the service is set to be lenient."""
+
+
+class Planner:
+    """Makes plans. What it holds may be shared between threads."""
+
+    def __init__(self, settings: WorkerSettings, library: Library, intake: Intake) -> None:
+        self._settings = settings
+        self._limits = settings.limits()
+        self._models = settings.data_dir / "models"
+        self._library = library
+        self._intake = intake
+        self._styles = StyleBook(settings.data_dir / STYLES)
+
+    def plan(self, request: GenerationRequest, stored: Mapping[str, Any]) -> Plan:
+        """Resolve names against this worker's models and mounts, and open the request's pictures.
+
+        Args:
+            stored: The service's options at the moment at which the task was accepted.
+
+        Raises:
+            ContractError: an unknown checkpoint, a directory outside the storage, a picture that is none.
+        """
+        opened: Opened = {}
+        warnings = list(request.warnings)
+
+        def job_of(made: GenerationRequest) -> Job:
+            return self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
+
+        job = job_of(request)
+        save_dir = request.options.save_dir
+        return Plan(
+            request=request,
+            job=job,
+            work=work_of(request, job, job_of, self._limits),
+            model_hash=self._library.short_hash(job.model),
+            save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def _job_of(
+        self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]
+    ) -> Job:
+        name = request.checkpoint or options.sd_model_checkpoint
+        model = self._library.resolve(name or default_name(self._library, self._settings.default_checkpoint))
+        job = self._job(request, options, model, warnings)
+        if isinstance(request, Img2ImgRequest):
+            return self._img2img(request, job, opened)
+        return self._txt2img(request, job, opened) if isinstance(request, Txt2ImgRequest) else job
+
+    def _job(
+        self, request: GenerationRequest, options: RenderOptions, model: ModelFile, warnings: list[str]
+    ) -> Job:
+        refiner = request.refiner
+        resize = request.seed_resize_from_w, request.seed_resize_from_h
+        return Job(
+            model=model,
+            pictures=self._pictures(request, warnings),
+            batch_size=request.batch_size,
+            width=request.width,
+            height=request.height,
+            steps=Steps(request.choice, request.steps, request.cfg_scale),
+            options=_with_fields(options, request),
+            subseed_strength=request.subseed_strength,
+            seed_resize_from=resize if min(resize) > 0 else None,
+            tiling=options.tiling if request.tiling is None else request.tiling,
+            restore_faces=self._restores(request, options, warnings),
+            networks=not request.disable_extra_networks,
+            refiner=Refiner(self._model(refiner[0], "refiner_checkpoint"), refiner[1]) if refiner else None,
+        )
+
+    def _restores(self, request: GenerationRequest, options: RenderOptions, warnings: list[str]) -> bool:
+        asked = options.face_restoration if request.restore_faces is None else request.restore_faces
+        if not asked:
+            return False
+        try:
+            for find in (find_restorer, find_detector):
+                find(self._models, options.face_restoration_model, field="restore_faces")
+        except ContractError as error:
+            if request.strict:
+                raise
+            warnings.append(str(error))
+            return False
+        return True
+
+    def _pictures(self, request: GenerationRequest, warnings: list[str]) -> tuple[Picture, ...]:
+        """Image i has seed + i; with a variation strength all have one seed, and subseed + i."""
+        prompt, negative_prompt = apply_styles(
+            request.prompt,
+            request.negative_prompt,
+            request.styles,
+            self._styles.styles(),
+            strict=request.strict,
+            max_chars=self._limits.max_prompt_chars,
+        )
+        prompt, negative_prompt = strip_comments(prompt), strip_comments(negative_prompt)
+        if not request.disable_extra_networks:
+            cut = cut_networks(prompt)
+            missing = [f"no {tag.kind} {tag.name[:100]!r}" for tag in cut.networks]
+            for problem in (*cut.problems, *missing):
+                if request.strict:
+                    raise ContractError(problem, field="prompt")
+                warnings.append(f"prompt: {problem}")
+        count = request.images
+        seeds = resolve_seeds(request.seed, count)
+        if request.subseed_strength:
+            seeds = seeds[:1] * count
+        return tuple(
+            Picture(prompt, negative_prompt, seed, subseed)
+            for seed, subseed in zip(seeds, resolve_seeds(request.subseed, count), strict=True)
+        )
+
+    def _txt2img(self, request: Txt2ImgRequest, job: Job, opened: Opened) -> Job:
+        if not request.enable_hr:
+            return job
+        if job.options.use_old_hires_fix_width_height and request.firstphase_width:
+            given = request.firstphase_width, request.firstphase_height
+            first, enlarged = legacy_sizes((job.width, job.height), given)
+            job = replace(job, width=first[0], height=first[1])
+            request = request.model_copy(update={"hr_resize_x": enlarged[0], "hr_resize_y": enlarged[1]})
+        firstpass = request.firstpass_image
+        return replace(
+            job,
+            hires=self._hires(request),
+            firstpass=self._flat(firstpass, "firstpass_image", job, opened) if firstpass else None,
+        )
+
+    def _hires(self, request: Txt2ImgRequest) -> Hires:
+        name, sampler, scheduler = (
+            None if value is None or value.strip().casefold() in SAME else value
+            for value in (request.hr_checkpoint_name, request.hr_sampler_name, request.hr_scheduler)
+        )
+        choice = None
+        if sampler or scheduler:
+            choice = resolve(sampler or request.choice.sampler, scheduler or request.choice.scheduler)
+        strength = request.denoising_strength
+        upscaler = request.hr_upscaler or DEFAULT_LATENT_MODE
+        if upscaler.casefold() not in LATENT_MODE_NAMES:
+            upscaler = find_upscaler(self._models, upscaler, field="hr_upscaler").name
+        return Hires(
+            scale=request.hr_scale,
+            resize_x=request.hr_resize_x,
+            resize_y=request.hr_resize_y,
+            upscaler=upscaler,
+            steps=request.hr_second_pass_steps or request.steps,
+            denoising_strength=Hires.denoising_strength if strength is None else strength,
+            model=self._model(name, "hr_checkpoint_name") if name else None,
+            choice=choice,
+            prompt=request.hr_prompt,
+            negative_prompt=request.hr_negative_prompt,
+        )
+
+    def _img2img(self, request: Img2ImgRequest, job: Job, opened: Opened) -> Job:
+        options = job.options
+        texts = request.pictures
+        inits = [field for field in texts if field not in ("mask", "latent_mask")]
+        noise, cfg = request.initial_noise_multiplier, request.image_cfg_scale
+        latent_mask = texts.get("latent_mask")
+        blur_x, blur_y = request.blur
+        name = options.upscaler_for_img2img
+        if name:
+            find_upscaler(self._models, name, field="override_settings.upscaler_for_img2img")
+        source = Source(
+            images=tuple(self._flat(texts[field], field, job, opened) for field in inits),
+            resize_mode=request.resize_mode,
+            mask=self._open(request.mask, "mask", opened) if request.mask else None,
+            latent_mask=mask_from(self._open(latent_mask, "latent_mask", opened)) if latent_mask else None,
+            fields=MaskFields(
+                blur_x=blur_x,
+                blur_y=blur_y,
+                hard=request.mask_round,
+                inverted=request.inpainting_mask_invert,
+                only_masked=request.inpaint_full_res,
+                padding=request.inpaint_full_res_padding,
+                content=MaskedContent(request.inpainting_fill),
+            ),
+            noise_multiplier=options.initial_noise_multiplier if noise is None else noise,
+            image_cfg_scale=PIX2PIX_CFG if cfg is None else cfg,
+            soft=request.alwayson.soft_inpainting,
+        )
+        return replace(job, source=source, denoising_strength=request.denoising_strength)
+
+    def _open(self, text: str, field: str, opened: Opened) -> Image.Image:
+        """A picture of the request, decoded once for all jobs of its script."""
+        if field not in opened:
+            opened[field] = self._intake.open(text, field=field)
+        return opened[field]
+
+    def _flat(self, text: str, field: str, job: Job, opened: Opened) -> Image.Image:
+        """A picture to start from: "RGB", what is transparent filled with the background colour."""
+        image = self._open(text, field, opened)
+        if image.mode == "RGB":
+            return image
+        flat = Image.new("RGB", image.size, job.options.img2img_background_color)
+        flat.paste(image, mask=image.getchannel("A"))
+        return flat
+
+    def _model(self, name: str, field: str) -> ModelFile:
+        try:
+            return self._library.resolve(name)
+        except ContractError as error:
+            raise ContractError(error.message, field=field) from None
+
+
+def default_name(library: Library, setting: str, *, fresh: bool = True) -> str:
+    """The checkpoint of requests that name none: the operator's choice, else the first by name.
+
+    The starter model comes last: it stands in only until somebody brings a real one. `fresh` as in
+    `Library.names`.
+
+    Raises:
+        ContractError: the model directory is empty.
+    """
+    if setting:
+        return setting
+    names = library.names(fresh=fresh)
+    if not names:
+        raise ContractError("no checkpoint in models/Stable-diffusion", field="sd_model_checkpoint")
+    return min(names, key=lambda name: (name == starter.NAME, name))
+
+
+def _with_fields(options: RenderOptions, request: GenerationRequest) -> RenderOptions:
+    """The options with what the request's own fields of the same meaning say instead."""
+    fields = {
+        "s_churn": request.s_churn,
+        "s_tmin": request.s_tmin,
+        "s_tmax": request.s_tmax,
+        "s_noise": request.s_noise,
+        "s_min_uncond": request.s_min_uncond,
+        "eta_ancestral": request.eta,
+        "eta_ddim": request.eta,
+    }
+    return options.model_copy(update={key: value for key, value in fields.items() if value is not None})

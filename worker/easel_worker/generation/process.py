@@ -1,0 +1,111 @@
+"""A job, batch by batch: first pass or init picture, hires pass, decoding, and what comes after.
+
+txt2img   noise ──► pass ──┬──────────────────────────────► decode ──► faces
+                           └─ hires: enlarge ──► pass ──┘
+img2img   picture ──► encode ──► pass ──► decode ──► faces ──► colours, composite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from PIL import Image
+
+from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.decode import decode
+from easel_worker.diffusion.samplers.registry import find_sampler
+from easel_worker.diffusion.tiling import tiling
+from easel_worker.generation import hires, img2img
+from easel_worker.generation.facts import facts_of
+from easel_worker.generation.job import Hires, Job, Picture, Source
+from easel_worker.generation.passes import first_pass, hires_pass, img2img_pass
+from easel_worker.generation.result import Result, Shot
+from easel_worker.generation.studio import Studio
+
+Batch = Sequence[Picture]
+
+
+@torch.inference_mode()
+def generate(job: Job, studio: Studio) -> Result:
+    """Render a job. One that is interrupted comes out as far as it got: whole batches, and the running one
+    decoded from where its sampler was.
+
+    Raises:
+        JobError: the model cannot do what is asked.
+        NanError: the model overflowed.
+        ContractError: an upscaler or face restorer is not there.
+    """
+    result = Result([])
+    for batch in batches_of(job):
+        studio.watch.batch_begins(len(batch))
+        if job.source is None:
+            images = _txt2img(job, batch, studio)
+        else:
+            images, extras = _img2img(job, job.source, batch, studio)
+            result.extras += extras
+        result.shots += [
+            Shot(image, picture, job, facts_of(job, picture))
+            for image, picture in zip(images, batch, strict=True)
+        ]
+        studio.watch.batch_done(len(batch))
+        if studio.watch.interrupted:
+            break
+    return result
+
+
+def batches_of(job: Job) -> Iterator[Batch]:
+    """The job's batches; single pictures where a sampler looks at the whole batch at once."""
+    choices = [job.steps.choice, *([job.hires.choice] if job.hires and job.hires.choice else [])]
+    if any(find_sampler(choice.sampler).one_image for choice in choices):
+        yield from ((picture,) for picture in job.pictures)
+    else:
+        yield from job.batches
+
+
+def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Image.Image]:
+    checkpoint = studio.checkpoint(job.model)
+    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
+        if job.firstpass is None:
+            latents = first_pass(job, batch, checkpoint, studio)
+        else:
+            latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
+        # What is skipped or interrupted in the first pass is shown as it is.
+        if job.hires is None or studio.watch.cut_short:
+            return _decoded(job, checkpoint, latents, studio)
+    return _hires(job, job.hires, batch, latents, checkpoint, studio)
+
+
+def _hires(
+    job: Job, asked: Hires, batch: Batch, latents: torch.Tensor, first: Checkpoint, studio: Studio
+) -> list[Image.Image]:
+    checkpoint = studio.checkpoint(asked.model) if asked.model else first
+    size = hires.size_of(job, asked)
+    with (
+        tiling(first.unet, first.vae, enabled=job.tiling),
+        tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling and checkpoint is not first),
+    ):
+        enlarged = hires.enlarge(
+            latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
+        )
+        latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
+        return _decoded(job, checkpoint, latents, studio)
+
+
+def _img2img(
+    job: Job, source: Source, batch: Batch, studio: Studio
+) -> tuple[list[Image.Image], list[Image.Image]]:
+    checkpoint = studio.checkpoint(job.model)
+    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
+        beginning = img2img.begin(job, source, batch, checkpoint, studio)
+        latents = img2img_pass(job, batch, checkpoint, beginning, studio)
+        images = _decoded(job, checkpoint, latents, studio)
+    return img2img.finish(job, source, images, latents, beginning)
+
+
+def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Image.Image]:
+    images = [Image.fromarray(pixels) for pixels in decode(checkpoint, latents)]
+    if not job.restore_faces:
+        return images
+    name = job.options.face_restoration_model
+    return [studio.restore_faces(image, name, job.options.code_former_weight) for image in images]

@@ -1,0 +1,60 @@
+"""What a job is rendered with: models, upscalers, and the way to tell how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+from easel_contract.checkpoints import ModelFile
+from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.imaging.resize import Upscaler
+
+
+class Watch(Protocol):
+    """Hears how a task goes on, and says when it must not. Lives on the torch thread."""
+
+    def loading(self) -> None:
+        """A checkpoint is about to be fetched."""
+
+    def batch_begins(self, images: int) -> None:
+        """A batch of so many images begins; a skip that was meant for the one before is forgotten."""
+
+    def pass_begins(self, steps: int) -> None:
+        """A way of so many steps through a sampler begins."""
+
+    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+        """`done` of `steps` steps of the pass are over; `latents` is the picture so far, (n, 4, h, w). Raises
+        what stops the whole task, such as a cancel."""
+
+    def batch_done(self, images: int) -> None:
+        """A batch is decoded."""
+
+    @property
+    def interrupted(self) -> bool:
+        """The task is to end now, with what there is."""
+
+    @property
+    def cut_short(self) -> bool:
+        """The running batch is to end now, with the latents as they are: interrupted, or skipped."""
+
+
+RestoreFaces = Callable[[Image.Image, str, float], Image.Image]
+"""(picture, the restorer's name, CodeFormer's weight) -> the picture with its faces restored."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What the torch thread lends to a job.
+
+    checkpoint: loads one, or finds it in memory. upscaler: by name; raises ContractError for an unknown one
+    or a missing file. restore_faces: likewise.
+    """
+
+    checkpoint: Callable[[ModelFile], Checkpoint]
+    upscaler: Callable[[str], Upscaler]
+    restore_faces: RestoreFaces
+    watch: Watch
