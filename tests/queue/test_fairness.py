@@ -211,9 +211,9 @@ def test_nothing_is_left_in_redis_when_the_line_is_empty(line: Line, queue: Queu
 def test_between_users_who_wait_the_turns_never_drift_apart(
     redis_url: str, events: list[tuple[str, str]], shares: dict[str, float]
 ) -> None:
-    """While two users both wait, what they got differs, by share, by at most a task each (Goyal's bound), and by
-    one more at share 1: so far behind the lane that is next a newcomer may begin. Else a stream of newcomers,
-    each before all who wait, would starve them."""
+    """While two users both wait, what they got differs, by share, by at most a task each (Goyal's bound), and
+    by one more at share 1: so far behind the lane that is next a newcomer may begin. Else a stream of
+    newcomers, each before all who wait, would starve them."""
     queue = Queue(redis_url, service=f"fair{next(_numbers)}", clock=lambda: 1)
     line = Line(queue)
     waiting: Counter[str] = Counter()
