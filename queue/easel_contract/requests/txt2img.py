@@ -46,6 +46,10 @@ class Txt2ImgRequest(GenerationRequest):
             self.hr_resize_y or self.hr_resize_x * self.height / self.width,
         )
 
+    def check_kind(self, limits: Limits) -> None:
+        if self.enable_hr:
+            check_size(self.hires_bounds, limits, "hr_scale" if self.hires_by_scale else "hr_resize_x")
+
 
 def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
     """Read and check a body completely: JSON, types, sizes, names, and what this version can do.
@@ -55,8 +59,6 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
             in `more`.
     """
     request = read_request(Txt2ImgRequest, body, limits)
-    if request.enable_hr:
-        check_size(request.hires_bounds, limits, "hr_scale" if request.hires_by_scale else "hr_resize_x")
-        if request.firstpass_image:
-            check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
+    if request.enable_hr and request.firstpass_image:
+        check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
     return request

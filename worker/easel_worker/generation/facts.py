@@ -1,11 +1,13 @@
-"""What infotexts tell of a job beyond the fields that every picture has."""
+"""What infotexts tell of a job beyond the fields that every picture has.
+
+What only img2img has is told by `img2img.img2img_facts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from easel_worker.generation.hires import hires_facts
-from easel_worker.generation.img2img import img2img_facts
 from easel_worker.generation.job import Job, Picture
 
 
@@ -13,10 +15,6 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     """A1111's extra generation parameters, in its order; what does not apply is None."""
     facts: dict[str, object] = {}
     options, default = job.options, type(job.options)()
-    if job.source is not None:
-        facts |= img2img_facts(job.source)
-        if job.source.noise_multiplier != 1.0:
-            facts["Noise multiplier"] = job.source.noise_multiplier
     if job.hires is not None:
         facts |= hires_facts(job, job.hires, picture)
     for key, option in (

@@ -7,7 +7,8 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -39,17 +40,20 @@ def generate(job: Job, studio: Studio) -> Result:
     result = Result([])
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
+        told: Mapping[str, object] = {}
         if job.source is None:
             images = _txt2img(job, batch, studio)
         else:
-            images, extras = _img2img(job, job.source, batch, studio)
+            begun_at = len(result.shots) % job.batch_size
+            images, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, studio)
             result.extras += extras
         result.shots += [
-            Shot(image, picture, job, facts_of(job, picture))
+            Shot(image, picture, job, {**told, **facts_of(job, picture)})
             for image, picture in zip(images, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
         if studio.watch.interrupted:
+            result.interrupted = True
             break
     return result
 
@@ -92,15 +96,24 @@ def _hires(
         return _decoded(job, checkpoint, latents, studio)
 
 
+def _beginning_at(source: Source, place: int) -> Source:
+    """The source for pictures from `place` in a batch on, where a sampler takes them one by one."""
+    images = source.images
+    place %= len(images)
+    return replace(source, images=images[place:] + images[:place]) if place else source
+
+
 def _img2img(
     job: Job, source: Source, batch: Batch, studio: Studio
-) -> tuple[list[Image.Image], list[Image.Image]]:
+) -> tuple[list[Image.Image], list[Image.Image], Mapping[str, object]]:
+    """The finished pictures, the extra ones, and what infotexts tell of how they were made."""
     checkpoint = studio.checkpoint(job.model)
     with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
         beginning = img2img.begin(job, source, batch, checkpoint, studio)
         latents = img2img_pass(job, batch, checkpoint, beginning, studio)
         images = _decoded(job, checkpoint, latents, studio)
-    return img2img.finish(job, source, images, latents, beginning)
+    finished, extras = img2img.finish(job, source, images, latents, beginning)
+    return finished, extras, img2img.img2img_facts(job, checkpoint, beginning)
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Image.Image]:
