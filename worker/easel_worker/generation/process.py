@@ -20,7 +20,7 @@ from easel_worker.generation import hires, img2img
 from easel_worker.generation.facts import facts_of
 from easel_worker.generation.job import Hires, Job, Picture, Source
 from easel_worker.generation.passes import first_pass, hires_pass, img2img_pass
-from easel_worker.generation.result import Result, Shot
+from easel_worker.generation.result import Drawn, Result, Shot
 from easel_worker.generation.studio import Studio
 
 Batch = Sequence[Picture]
@@ -39,14 +39,15 @@ def generate(job: Job, studio: Studio) -> Result:
     result = Result([])
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
+        studio.told.clear()
         if job.source is None:
-            images = _txt2img(job, batch, studio)
+            drawn = _txt2img(job, batch, studio)
         else:
-            images, extras = _img2img(job, job.source, batch, studio)
+            drawn, extras = _img2img(job, job.source, batch, studio)
             result.extras += extras
         result.shots += [
-            Shot(image, picture, job, facts_of(job, picture))
-            for image, picture in zip(images, batch, strict=True)
+            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies)
+            for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
         if studio.watch.interrupted:
@@ -63,7 +64,7 @@ def batches_of(job: Job) -> Iterator[Batch]:
         yield from job.batches
 
 
-def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Image.Image]:
+def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Drawn]:
     checkpoint = studio.checkpoint(job.model)
     with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
         if job.firstpass is None:
@@ -78,9 +79,10 @@ def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Image.Image]:
 
 def _hires(
     job: Job, asked: Hires, batch: Batch, latents: torch.Tensor, first: Checkpoint, studio: Studio
-) -> list[Image.Image]:
+) -> list[Drawn]:
     checkpoint = studio.checkpoint(asked.model) if asked.model else first
     size = hires.size_of(job, asked)
+    before = decode(first, latents) if job.options.save_images_before_highres_fix else None
     with (
         tiling(first.unet, first.vae, enabled=job.tiling),
         tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling and checkpoint is not first),
@@ -89,23 +91,30 @@ def _hires(
             latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
         )
         latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
-        return _decoded(job, checkpoint, latents, studio)
+        drawn = _decoded(job, checkpoint, latents, studio)
+    if before is None:
+        return drawn
+    return [
+        one.keeping("before-highres-fix", Image.fromarray(pixels))
+        for one, pixels in zip(drawn, before, strict=True)
+    ]
 
 
-def _img2img(
-    job: Job, source: Source, batch: Batch, studio: Studio
-) -> tuple[list[Image.Image], list[Image.Image]]:
+def _img2img(job: Job, source: Source, batch: Batch, studio: Studio) -> tuple[list[Drawn], list[Image.Image]]:
     checkpoint = studio.checkpoint(job.model)
     with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
         beginning = img2img.begin(job, source, batch, checkpoint, studio)
         latents = img2img_pass(job, batch, checkpoint, beginning, studio)
-        images = _decoded(job, checkpoint, latents, studio)
-    return img2img.finish(job, source, images, latents, beginning)
+        drawn = _decoded(job, checkpoint, latents, studio)
+    return img2img.finish(job, source, drawn, latents, beginning)
 
 
-def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Image.Image]:
-    images = [Image.fromarray(pixels) for pixels in decode(checkpoint, latents)]
+def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:
+    drawn = [Drawn(Image.fromarray(pixels)) for pixels in decode(checkpoint, latents)]
     if not job.restore_faces:
-        return images
-    name = job.options.face_restoration_model
-    return [studio.restore_faces(image, name, job.options.code_former_weight) for image in images]
+        return drawn
+    options = job.options
+    if options.save_images_before_face_restoration:
+        drawn = [one.keeping("before-face-restoration") for one in drawn]
+    name, weight = options.face_restoration_model, options.code_former_weight
+    return [one.now(studio.restore_faces(one.image, name, weight)) for one in drawn]

@@ -20,6 +20,7 @@ from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
+from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
@@ -54,6 +55,9 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._planner = Planner(settings, self._library, Intake(self._limits.images))
         self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._networks = Networks(settings)
+        self._embeddings = EmbeddingFolder(
+            settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
+        )
         self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
         self._device = torch.device("cpu")
         self._dtype = torch.float32
@@ -112,6 +116,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
                 name, picture, weight=weight, tick=ctx.check_cancelled
             ),
             watch,
+            self._embeddings,
         )
         result = prepared.work.render(studio)
         watch.finished()
