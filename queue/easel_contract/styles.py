@@ -101,6 +101,12 @@ def apply_styles(
     return prompt, negative_prompt
 
 
+def unknown_styles(names: Iterable[str], styles: Mapping[str, Style]) -> list[str]:
+    """What is wrong with each name that is no style, as a sentence; "None" and "" are nothing wrong."""
+    known = {name.casefold() for name in styles} | {"", "none"}
+    return [_unknown(name, styles) for name in names if name.strip().casefold() not in known]
+
+
 def _join(text: str, prompt: str, name: str, max_chars: int) -> str:
     places = text.count(PLACEHOLDER)
     # Counted before it is built: the product of a few styles may not fit into memory.
