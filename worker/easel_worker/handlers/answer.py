@@ -22,7 +22,7 @@ from easel_worker.generation.job import Job
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
-from easel_worker.outputs.rendering import Rendering, make_products
+from easel_worker.outputs.rendering import Copy, Rendering, make_products
 from easel_worker.outputs.saving import Saver, presign
 from easel_worker.settings import WorkerSettings
 
@@ -57,6 +57,11 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         show_samples=result.show_shots,
         records=[_record(plan, shot.job, shot.facts, when) for shot in result.shots],
         script=result.facts,
+        copies=[
+            Copy(i, suffix, np.asarray(image))
+            for i, shot in enumerate(result.shots)
+            for suffix, image in shot.copies.items()
+        ],
     )
     products = make_products(rendering, options, saving=saving)
 
@@ -122,15 +127,14 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         subseed_strength=job.subseed_strength,
         seed_resize_from_w=job.seed_resize_from[0] if job.seed_resize_from else -1,
         seed_resize_from_h=job.seed_resize_from[1] if job.seed_resize_from else -1,
-        denoising_strength=strength if job.hires or job.source else None,
         hires=job.hires is not None,
+        denoising_strength=strength if job.hires or job.source else None,
         conditional_mask_weight=weight if isinstance(weight, float) else None,
         clip_skip=options.CLIP_stop_at_last_layers,
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
         tiling=job.tiling,
         styles=request.styles,
         user=request.options.uid,
-        extra={} if request.eta is None else {"Eta": request.eta},
     )
 
 
