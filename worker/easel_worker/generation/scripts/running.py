@@ -61,10 +61,10 @@ def work_of(request: GenerationRequest, job: Job, job_of: JobOf, limits: Limits)
     match request.script:
         case None:
             return Work((job,), _passes([job]), len(job.pictures), lambda studio: generate(job, studio))
-        case PromptMatrix() as script:
-            varied = vary(script, request, job, job_of, limits)
+        case PromptMatrix() as matrix:
+            varied = vary(matrix, request, job, job_of, limits)
             return _work(
-                [varied], lambda studio: prompt_matrix(script, request, varied, _generate_with(studio))
+                [varied], lambda studio: prompt_matrix(matrix, request, varied, _generate_with(studio))
             )
         case PromptsFromFile() as script:
             jobs = jobs_of(script, request, job_of, limits)
