@@ -17,7 +17,7 @@ from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 from easel_contract.samplers import resolve
 from easel_contract.savedir import SaveDir, resolve_save_dir
-from easel_contract.styles import StyleBook, apply_styles
+from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
@@ -141,11 +141,13 @@ class Planner:
 
     def _pictures(self, request: GenerationRequest, warnings: list[str]) -> tuple[Picture, ...]:
         """Image i has seed + i; with a variation strength all have one seed, and subseed + i."""
+        styles = self._styles.styles()
+        warnings += [f"styles: {problem}" for problem in unknown_styles(request.styles, styles)]
         prompt, negative_prompt = apply_styles(
             request.prompt,
             request.negative_prompt,
             request.styles,
-            self._styles.styles(),
+            styles,
             strict=request.strict,
             max_chars=self._limits.max_prompt_chars,
         )
