@@ -123,7 +123,7 @@ def picture_host(image: Image.Image) -> Iterator[PictureHost]:
     body = png(image)
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        def do_GET(self) -> None:
             host.asked.append(self.path)
             if self.path.startswith("/to?"):
                 self.send_response(302)

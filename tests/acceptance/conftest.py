@@ -18,7 +18,6 @@ from .service import TOKEN, Service
 
 __all__ = ["sdk_python"]
 
-GUIDE_CHECKPOINT = "deliberate_v2"
 HERE = Path(__file__).parent
 HANDLERS = (
     "acceptance_handlers:ListHandler",
@@ -89,13 +88,17 @@ def pictures() -> Iterator[PictureHost]:
         yield host
 
 
+def with_models(data_dir: Path) -> Path:
+    """A data directory with the shipped model, also under the name in the cloud guide's requests."""
+    for name in ("easel-shapes", "deliberate_v2"):
+        install_shapes(data_dir / "models" / "Stable-diffusion" / name)
+    return data_dir
+
+
 @pytest.fixture(scope="session")
 def rendering(tmp_path_factory: pytest.TempPathFactory, pictures: PictureHost) -> Iterator[Running]:
-    """`easel up` with two checkpoints, one of them under the name in the cloud guide's requests, with two users
-    who have passwords, and a token of the operator's."""
-    data_dir = tmp_path_factory.mktemp("rendering")
-    for name in ("easel-shapes", GUIDE_CHECKPOINT):
-        install_shapes(data_dir / "models" / "Stable-diffusion" / name)
+    """`easel up` with two checkpoints, two users who have passwords, and a token of the operator's."""
+    data_dir = with_models(tmp_path_factory.mktemp("rendering"))
     environment = {
         "EASEL_API_AUTH": ",".join(f"{name}:{word}" for name, word in (ALICE, BOB)),
         "EASEL_DEFAULT_CHECKPOINT": "easel-shapes",
@@ -103,6 +106,15 @@ def rendering(tmp_path_factory: pytest.TempPathFactory, pictures: PictureHost) -
         "EASEL_SERVICE": "webui",
     }
     with running(data_dir, token=TOKEN, **environment) as easel:
+        yield easel
+
+
+@pytest.fixture(scope="session")
+def lenient(tmp_path_factory: pytest.TempPathFactory, pictures: PictureHost) -> Iterator[Running]:
+    """`easel up` that leaves out what it cannot do, as A1111 does, and says so."""
+    data_dir = with_models(tmp_path_factory.mktemp("lenient"))
+    environment = {"EASEL_STRICT": "false", "EASEL_IMAGE_URL_LOCAL_HOSTS": pictures.authority}
+    with running(data_dir, **environment) as easel:
         yield easel
 
 

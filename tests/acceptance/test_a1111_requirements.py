@@ -6,25 +6,17 @@ They send pictures of 64 x 64 in three steps and ask for a 200. Here the picture
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ..e2e.running import Running, running
+from ..e2e.running import Running
 from .a1111 import BASE, IMG2IMG, TXT2IMG, data_uri, gradient, half_mask, img2img_base, pixels, rendered
 
 EDITED = "((emphasis)), (emphasis1:1.1), [to:1], [from::2], [from:to:0.3], [alt|alt1]"
 MISSING = "'CodeFormer' needs a file that is missing"
 EXTRAS = "/sdapi/v1/extra-single-image"
 OPTIONS = "/sdapi/v1/options"
-
-
-@pytest.fixture(scope="module")
-def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`easel up` that leaves out what it cannot do, as A1111 does."""
-    with running(tmp_path_factory.mktemp("lenient"), EASEL_STRICT="false") as easel:
-        yield easel
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""webuiapi 0.9.17, the Python client of A1111's API that is used most, unmodified, against a running Easel."""
+"""webuiapi 0.9.17, the most used Python client of A1111's API, unmodified, against a running Easel."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_interrogate_without_weights_says_which_are_missing(api: WebUIApi) -> No
 
 
 def test_controlnet_units_are_refused_and_do_not_leak_into_later_calls(api: WebUIApi) -> None:
-    # The client puts units into a dict that all its calls share; it clears that only where ControlNet is listed.
+    # The client puts units into a dict that its calls share, and clears it only where ControlNet is listed.
     assert api.has_controlnet
     unit = webuiapi.ControlNetUnit(image=gradient(), module="canny")
     for call in (api.txt2img, lambda **fields: api.img2img(images=[gradient()], **fields)):
