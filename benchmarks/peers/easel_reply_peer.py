@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 
 from easel_queue import Reply
@@ -27,6 +28,8 @@ class Producer(easel_peer.Producer):
                     raise answer
                 assert answer is not None
                 assert answer.data == b"{}"
+            if missing:
+                time.sleep(easel_peer.LOOK_EVERY_S)
 
     def _next_ended(self, jobs: set[str]) -> set[str]:
         """Those that ended, by the events that are there; waits for the first."""

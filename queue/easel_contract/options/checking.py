@@ -49,6 +49,8 @@ def check_options(given: Mapping[str, JsonValue], *, field: str = FIELD, strict:
     Raises:
         ContractError: 422, names the first wrong key and what would be right, the other wrong keys in `more`.
     """
+    if not given:
+        return Checked({})
     prefix = f"{field}." if field else ""
     problems: list[ContractError] = []
     warnings: list[str] = []

@@ -15,6 +15,7 @@ from easel_worker.diffusion.encode import LATENT_FACTOR, encode, encode_pixels, 
 from easel_worker.diffusion.inpaint_conditioning import inpaint_conditioning
 from easel_worker.diffusion.latents import noise_content, nothing_content, resize_latents
 from easel_worker.generation.job import Job, Picture, Source
+from easel_worker.generation.result import Drawn
 from easel_worker.generation.sampling import noise_for
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.color import correct_colours
@@ -147,38 +148,58 @@ def _condition(
 
 
 def finish(
-    job: Job, source: Source, images: Sequence[Image.Image], latents: torch.Tensor, beginning: Beginning
-) -> tuple[list[Image.Image], list[Image.Image]]:
+    job: Job, source: Source, drawn: Sequence[Drawn], latents: torch.Tensor, beginning: Beginning
+) -> tuple[list[Drawn], list[Image.Image]]:
     """The finished pictures, and the extra ones that options ask for.
 
-    images: what was decoded from `latents`.
+    drawn: what was decoded from `latents`.
     """
-    finished: list[Image.Image] = []
+    options = job.options
+    finished: list[Drawn] = []
     extras: list[Image.Image] = []
-    for i, result in enumerate(images):
+    for i, one in enumerate(drawn):
+        if options.save_init_img:
+            one = one.keeping("init-image", beginning.images[i])
+        if options.img2img_color_correction:
+            if options.save_images_before_color_correction:
+                one = one.keeping("before-color-correction")
+            one = one.now(correct_colours(one.image, beginning.images[i]))
         masked = beginning.masked[i]
-        if job.options.img2img_color_correction:
-            result = correct_colours(result, beginning.images[i])
         if masked is None:
-            finished.append(result)
+            finished.append(one)
             continue
-        placed, overlay = masked.place(result), masked.overlay_mask
-        if source.soft is not None and beginning.mask is not None:
-            opacity = _soft_composite(source.soft).opacity(
-                beginning.original[i].cpu().numpy(),
-                latents[i].cpu().numpy(),
-                beginning.mask[i, 0].cpu().numpy(),
-            )
-            overlay = masked.place_mask(opacity_mask(opacity, result.size))
-        if job.options.overlay_inpaint:
-            finished.append(composite(masked.original, placed, overlay))
-        else:
-            finished.append(placed)
-        if job.options.return_mask:
+        overlay = _overlay(source, masked, one, i, latents, beginning)
+        placed = masked.place(one.image)
+        if options.save_mask:
+            one = one.keeping("mask", mask_picture(overlay))
+        if options.save_mask_composite:
+            one = one.keeping("mask-composite", masked_result(placed, overlay))
+        if options.return_mask:
             extras.append(mask_picture(overlay))
-        if job.options.return_mask_composite:
+        if options.return_mask_composite:
             extras.append(masked_result(placed, overlay))
+        whole = composite(masked.original, placed, overlay) if options.overlay_inpaint else placed
+        finished.append(one.now(whole))
     return finished, extras
+
+
+def _overlay(
+    source: Source,
+    masked: Inpainting,
+    one: Drawn,
+    i: int,
+    latents: torch.Tensor,
+    beginning: Beginning,
+) -> Image.Image:
+    """Where the result shows over the original, "L", in the final picture's frame."""
+    if source.soft is None or beginning.mask is None:
+        return masked.overlay_mask
+    opacity = _soft_composite(source.soft).opacity(
+        beginning.original[i].cpu().numpy(),
+        latents[i].cpu().numpy(),
+        beginning.mask[i, 0].cpu().numpy(),
+    )
+    return masked.place_mask(opacity_mask(opacity, one.image.size))
 
 
 def _soft_composite(soft: SoftInpainting) -> SoftComposite:

@@ -150,11 +150,13 @@ def _sample(
     plan, options = the_pass.plan, job.options
     channels = int(checkpoint.vae.config.latent_channels)
     noise = noise_for(job, the_pass.batch, the_pass.size, channels=channels, device=checkpoint.device)
-    text = _text_model(job, checkpoint)
+    text = _text_model(job, checkpoint, studio)
+    conditioning = _conditioning(job, the_pass, text)
+    _tell_embeddings(job, conditioning, studio)
     padding = _padding(job)
     guidance = Guidance(
         checkpoint,
-        _conditioning(job, the_pass, text),
+        conditioning,
         GuidanceOptions(
             cfg_scale=job.steps.cfg_scale,
             image_cfg_scale=beginning.source.image_cfg_scale
@@ -195,7 +197,7 @@ def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None
 
         def load() -> tuple[Checkpoint, Conditioning, None]:
             other = _with_levels(studio.checkpoint(refiner.model), job)
-            return other, _conditioning(job, the_pass, _text_model(job, other)), None
+            return other, _conditioning(job, the_pass, _text_model(job, other, studio)), None
 
         by_steps = job.options.refiner_switch_by_sample_steps
         hooks.before_call.append(RefinerSwitch(refiner.switch_at, load, by_steps=by_steps))
@@ -235,7 +237,7 @@ def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:
     )
 
 
-def _text_model(job: Job, checkpoint: Checkpoint) -> TextModel:
+def _text_model(job: Job, checkpoint: Checkpoint, studio: Studio) -> TextModel:
     options = job.options
     return TextModel(
         checkpoint,
@@ -245,7 +247,14 @@ def _text_model(job: Job, checkpoint: Checkpoint) -> TextModel:
             backtrack=options.comma_padding_backtrack,
             clip_l_skip=options.sdxl_clip_l_skip,
         ),
+        embeddings=studio.embeddings,
     )
+
+
+def _tell_embeddings(job: Job, conditioning: Conditioning, studio: Studio) -> None:
+    if conditioning.embeddings and job.options.textual_inversion_add_hashes_to_infotext:
+        hashes = (f"{one.name}: {one.short_hash}" for one in conditioning.embeddings)
+        studio.told["TI hashes"] = ", ".join(hashes)
 
 
 def _padding(job: Job) -> Padding:

@@ -8,10 +8,13 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from PIL import Image
 
+from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.samplers.registry import find_sampler
@@ -20,7 +23,7 @@ from easel_worker.generation import hires, img2img
 from easel_worker.generation.facts import facts_of
 from easel_worker.generation.job import Hires, Job, Picture, Source
 from easel_worker.generation.passes import first_pass, hires_pass, img2img_pass
-from easel_worker.generation.result import Result, Shot
+from easel_worker.generation.result import Drawn, Result, Shot
 from easel_worker.generation.studio import Studio
 
 Batch = Sequence[Picture]
@@ -39,19 +42,34 @@ def generate(job: Job, studio: Studio) -> Result:
     result = Result([])
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
-        if job.source is None:
-            images = _txt2img(job, batch, studio)
-        else:
-            images, extras = _img2img(job, job.source, batch, studio)
-            result.extras += extras
+        studio.told.clear()
+        with ExitStack() as stack:
+            lent = _tiled(studio, stack) if job.tiling else studio
+            if job.source is None:
+                drawn = _txt2img(job, batch, lent)
+            else:
+                drawn, extras = _img2img(job, job.source, batch, lent)
+                result.extras += extras
         result.shots += [
-            Shot(image, picture, job, facts_of(job, picture))
-            for image, picture in zip(images, batch, strict=True)
+            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies)
+            for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
         if studio.watch.interrupted:
             break
     return result
+
+
+def _tiled(studio: Studio, stack: ExitStack) -> Studio:
+    """The studio with every checkpoint that it lends, a refiner's too, drawing without edges until the stack
+    is left."""
+
+    def checkpoint(model: ModelFile) -> Checkpoint:
+        found = studio.checkpoint(model)
+        stack.enter_context(tiling(found.unet, found.vae))
+        return found
+
+    return replace(studio, checkpoint=checkpoint)
 
 
 def batches_of(job: Job) -> Iterator[Batch]:
@@ -63,49 +81,58 @@ def batches_of(job: Job) -> Iterator[Batch]:
         yield from job.batches
 
 
-def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Image.Image]:
+def passes_of(job: Job) -> int:
+    """How often each batch of a job goes through a sampler."""
+    first = job.firstpass is None
+    second = job.hires is not None and job.hires.denoising_strength > 0
+    return first + second
+
+
+def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Drawn]:
     checkpoint = studio.checkpoint(job.model)
-    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
-        if job.firstpass is None:
-            latents = first_pass(job, batch, checkpoint, studio)
-        else:
-            latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
-        # What is skipped or interrupted in the first pass is shown as it is.
-        if job.hires is None or studio.watch.cut_short:
-            return _decoded(job, checkpoint, latents, studio)
+    if job.firstpass is None:
+        latents = first_pass(job, batch, checkpoint, studio)
+    else:
+        latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
+    # What is skipped or interrupted in the first pass is shown as it is.
+    if job.hires is None or studio.watch.cut_short:
+        return _decoded(job, checkpoint, latents, studio)
     return _hires(job, job.hires, batch, latents, checkpoint, studio)
 
 
 def _hires(
     job: Job, asked: Hires, batch: Batch, latents: torch.Tensor, first: Checkpoint, studio: Studio
-) -> list[Image.Image]:
+) -> list[Drawn]:
     checkpoint = studio.checkpoint(asked.model) if asked.model else first
     size = hires.size_of(job, asked)
-    with (
-        tiling(first.unet, first.vae, enabled=job.tiling),
-        tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling and checkpoint is not first),
-    ):
-        enlarged = hires.enlarge(
-            latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
-        )
-        latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
-        return _decoded(job, checkpoint, latents, studio)
+    before = decode(first, latents) if job.options.save_images_before_highres_fix else None
+    enlarged = hires.enlarge(
+        latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
+    )
+    latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
+    drawn = _decoded(job, checkpoint, latents, studio)
+    if before is None:
+        return drawn
+    return [
+        one.keeping("before-highres-fix", Image.fromarray(pixels))
+        for one, pixels in zip(drawn, before, strict=True)
+    ]
 
 
-def _img2img(
-    job: Job, source: Source, batch: Batch, studio: Studio
-) -> tuple[list[Image.Image], list[Image.Image]]:
+def _img2img(job: Job, source: Source, batch: Batch, studio: Studio) -> tuple[list[Drawn], list[Image.Image]]:
     checkpoint = studio.checkpoint(job.model)
-    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
-        beginning = img2img.begin(job, source, batch, checkpoint, studio)
-        latents = img2img_pass(job, batch, checkpoint, beginning, studio)
-        images = _decoded(job, checkpoint, latents, studio)
-    return img2img.finish(job, source, images, latents, beginning)
+    beginning = img2img.begin(job, source, batch, checkpoint, studio)
+    latents = img2img_pass(job, batch, checkpoint, beginning, studio)
+    drawn = _decoded(job, checkpoint, latents, studio)
+    return img2img.finish(job, source, drawn, latents, beginning)
 
 
-def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Image.Image]:
-    images = [Image.fromarray(pixels) for pixels in decode(checkpoint, latents)]
+def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:
+    drawn = [Drawn(Image.fromarray(pixels)) for pixels in decode(checkpoint, latents)]
     if not job.restore_faces:
-        return images
-    name = job.options.face_restoration_model
-    return [studio.restore_faces(image, name, job.options.code_former_weight) for image in images]
+        return drawn
+    options = job.options
+    if options.save_images_before_face_restoration:
+        drawn = [one.keeping("before-face-restoration") for one in drawn]
+    name, weight = options.face_restoration_model, options.code_former_weight
+    return [one.now(studio.restore_faces(one.image, name, weight)) for one in drawn]

@@ -11,16 +11,34 @@ from easel_worker.generation.job import Job, Picture
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A picture, "RGB", and earlier states of it that options want to be stored beside it, by the suffix of
+    their names (``before-highres-fix``)."""
+
+    image: Image.Image
+    copies: Mapping[str, Image.Image] = field(default_factory=dict)
+
+    def now(self, image: Image.Image) -> Drawn:
+        """The picture in its next state."""
+        return Drawn(image, self.copies)
+
+    def keeping(self, suffix: str, image: Image.Image | None = None) -> Drawn:
+        """With the present state, or another picture, kept under a suffix."""
+        return Drawn(self.image, {**self.copies, suffix: self.image if image is None else image})
+
+
+@dataclass(frozen=True)
 class Shot:
     """A finished picture, and what it was made of.
 
-    image: "RGB". facts: what the infotext tells besides the job's own fields, in order.
+    image: "RGB". facts: what the infotext tells besides the job's own fields, in order. copies: see `Drawn`.
     """
 
     image: Image.Image
     picture: Picture
     job: Job
     facts: Mapping[str, object] = field(default_factory=dict)
+    copies: Mapping[str, Image.Image] = field(default_factory=dict)
 
 
 @dataclass

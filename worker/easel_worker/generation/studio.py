@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 
 from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.imaging.resize import Upscaler
 
 
@@ -42,6 +43,28 @@ class Watch(Protocol):
         """The running batch is to end now, with the latents as they are: interrupted, or skipped."""
 
 
+class QuietWatch:
+    """A watch that nobody looks at, and that stops nothing."""
+
+    interrupted = False
+    cut_short = False
+
+    def loading(self) -> None:
+        """Nobody is told."""
+
+    def batch_begins(self, images: int) -> None:
+        """Nobody is told."""
+
+    def pass_begins(self, steps: int) -> None:
+        """Nobody is told."""
+
+    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+        """Nobody is told."""
+
+    def batch_done(self, images: int) -> None:
+        """Nobody is told."""
+
+
 RestoreFaces = Callable[[Image.Image, str, float], Image.Image]
 """(picture, the restorer's name, CodeFormer's weight) -> the picture with its faces restored."""
 
@@ -51,10 +74,13 @@ class Studio:
     """What the torch thread lends to a job.
 
     checkpoint: loads one, or finds it in memory. upscaler: by name; raises ContractError for an unknown one
-    or a missing file. restore_faces: likewise.
+    or a missing file. restore_faces: likewise. embeddings: the textual inversions that prompts may name.
+    told: what the batch in work has to tell in its infotexts beside the job's own facts; its passes fill it.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
     upscaler: Callable[[str], Upscaler]
     restore_faces: RestoreFaces
     watch: Watch
+    embeddings: EmbeddingFolder | None = None
+    told: dict[str, object] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from easel_store import Store
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
-from easel_worker.outputs.rendering import Rendering, make_products
+from easel_worker.outputs.rendering import Copy, Rendering, make_products
 from easel_worker.outputs.saving import Saver, presign
 from easel_worker.settings import WorkerSettings
 
@@ -52,6 +52,11 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         extras=[np.asarray(image) for image in result.extras],
         grids=[np.asarray(image) for image in result.grids],
         show_samples=result.show_shots,
+        copies=[
+            Copy(i, suffix, np.asarray(image))
+            for i, shot in enumerate(result.shots)
+            for suffix, image in shot.copies.items()
+        ],
     )
     products = make_products(rendering, options, saving=saving)
 
@@ -124,7 +129,6 @@ def _record(plan: Plan) -> GenerationRecord:
         tiling=job.tiling,
         styles=request.styles,
         user=request.options.uid,
-        extra={} if request.eta is None else {"Eta": request.eta},
     )
 
 

@@ -20,6 +20,7 @@ from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
+from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
@@ -28,7 +29,7 @@ from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import Networks
+from easel_worker.handlers.networks import networks_of
 from easel_worker.handlers.watch import TaskWatch
 from easel_worker.intake import Intake
 from easel_worker.models.cache import CheckpointCache
@@ -53,7 +54,10 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._store = configured_store(settings)
         self._planner = Planner(settings, self._library, Intake(self._limits.images))
         self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
-        self._networks = Networks(settings)
+        self._networks = networks_of(settings)
+        self._embeddings = EmbeddingFolder(
+            settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
+        )
         self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
         self._device = torch.device("cpu")
         self._dtype = torch.float32
@@ -112,6 +116,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
                 name, picture, weight=weight, tick=ctx.check_cancelled
             ),
             watch,
+            self._embeddings,
         )
         result = prepared.work.render(studio)
         watch.finished()
