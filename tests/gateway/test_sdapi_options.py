@@ -67,6 +67,15 @@ async def test_of_a_request_with_something_wrong_nothing_is_set(
     assert (await options_of(gateway))["send_seed"] is True
 
 
+async def test_a_service_that_is_not_strict_passes_unknown_options_over(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(strict=False)
+    before = await options_of(gateway)
+    await set_options(gateway, no_such_option=1, n_rows=2)
+    assert await options_of(gateway) == {**before, "n_rows": 2}
+    wrong = await gateway.client.post(PATH, json={"no_such_option": 1, "n_rows": "x"})
+    assert (wrong.status_code, "n_rows" in wrong.text) == (422, True)
+
+
 @pytest.mark.parametrize(
     "body", ["[]", "1", "{", '{"eta_ddim": NaN}', '{"font": "\\ud800"}', '{"\\ud800": 1}', '{"n_rows": {}}']
 )

@@ -50,6 +50,7 @@ async def get_options(request: Request) -> dict[str, Any]:
 )
 async def set_options(request: Request) -> None:
     """Set any part of the options: all of what is sent, or nothing. Null is an option's default.
+    A service that is not strict passes unknown ones over.
 
     Tasks that are accepted from now on, by any gateway, render with them; those before do not."""
     gateway = gateway_of(request)
@@ -59,7 +60,7 @@ async def set_options(request: Request) -> None:
         shown = await asyncio.to_thread(_shown, gateway, old.values)
         # What repeats an answer changes nothing: clients read all options, change one and send all.
         news = {key: value for key, value in given.items() if key not in shown or value != shown[key]}
-        changes = check_options(news, field="").values
+        changes = check_options(news, field="", strict=gateway.settings.strict).values
         await asyncio.to_thread(_check_names, gateway, changes)
         merged = {**old.values, **changes}
         values = {key: value for key, value in merged.items() if value != OPTIONS[key].default}

@@ -122,13 +122,13 @@ def _record(plan: Plan) -> GenerationRecord:
         subseed_strength=job.subseed_strength,
         seed_resize_from_w=job.seed_resize_from[0] if job.seed_resize_from else -1,
         seed_resize_from_h=job.seed_resize_from[1] if job.seed_resize_from else -1,
+        hires=job.hires is not None,
         denoising_strength=strength if job.hires or job.source else None,
         clip_skip=options.CLIP_stop_at_last_layers,
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
         tiling=job.tiling,
         styles=request.styles,
         user=request.options.uid,
-        extra={} if request.eta is None else {"Eta": request.eta},
     )
 
 

@@ -18,7 +18,7 @@ from easel_contract.requests.scripts import (
     XYZPlot,
 )
 from easel_worker.generation.job import Job
-from easel_worker.generation.process import batches_of, generate
+from easel_worker.generation.process import batches_of, generate, passes_of
 from easel_worker.generation.result import Result
 from easel_worker.generation.scripts.lines import requests_of
 from easel_worker.generation.scripts.loopback import loopback
@@ -156,7 +156,7 @@ def _one_after_the_other(jobs: Sequence[Job], studio: Studio) -> Result:
 
 
 def _passes(jobs: Sequence[Job]) -> int:
-    return sum(len(list(batches_of(job))) * (2 if job.hires else 1) for job in jobs)
+    return sum(len(list(batches_of(job))) * passes_of(job) for job in jobs)
 
 
 def _check_count(images: int, limits: Limits) -> None:
