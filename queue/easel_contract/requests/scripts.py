@@ -28,12 +28,10 @@ def _listed(value: Any) -> Any:
 
 
 def _axis(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("is neither the index of an axis nor its name")
     if isinstance(value, str):
-        return value
-    if value < 0 or value != int(value):
-        raise ValueError("is no index of an axis")
+        return int(value) if value.isdecimal() and len(value) < 4 else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in range(1000):
+        raise ValueError("is neither the index of an axis nor its name")
     return int(value)
 
 

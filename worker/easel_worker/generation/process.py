@@ -43,17 +43,17 @@ def generate(job: Job, studio: Studio) -> Result:
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
         studio.told.clear()
-        begun: Mapping[str, object] = {}
+        told: Mapping[str, object] = {}
         with ExitStack() as stack:
             lent = _tiled(studio, stack) if job.tiling else studio
             if job.source is None:
                 drawn = _txt2img(job, batch, lent)
             else:
-                source = _beginning_at(job.source, len(result.shots) % job.batch_size)
-                drawn, extras, begun = _img2img(job, source, batch, lent)
+                begun_at = len(result.shots) % job.batch_size
+                drawn, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, lent)
                 result.extras += extras
         result.shots += [
-            Shot(one.image, picture, job, {**begun, **facts_of(job, picture), **studio.told}, one.copies)
+            Shot(one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies)
             for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
@@ -132,7 +132,7 @@ def _beginning_at(source: Source, place: int) -> Source:
 def _img2img(
     job: Job, source: Source, batch: Batch, studio: Studio
 ) -> tuple[list[Drawn], list[Image.Image], Mapping[str, object]]:
-    """The finished pictures, the extra ones, and what infotexts tell of how they began."""
+    """The finished pictures, the extra ones, and what infotexts tell of how they were made."""
     checkpoint = studio.checkpoint(job.model)
     beginning = img2img.begin(job, source, batch, checkpoint, studio)
     latents = img2img_pass(job, batch, checkpoint, beginning, studio)

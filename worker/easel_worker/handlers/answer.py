@@ -55,13 +55,13 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         extras=[np.asarray(image) for image in result.extras],
         grids=[np.asarray(image) for image in result.grids],
         show_samples=result.show_shots,
-        records=[_record(plan, shot.job, shot.facts, when) for shot in result.shots],
-        script=result.facts,
         copies=[
             Copy(i, suffix, np.asarray(image))
             for i, shot in enumerate(result.shots)
             for suffix, image in shot.copies.items()
         ],
+        records=[_record(plan, shot.job, shot.facts, when) for shot in result.shots],
+        script=result.facts,
     )
     products = make_products(rendering, options, saving=saving)
 

@@ -61,11 +61,8 @@ def work_of(request: GenerationRequest, job: Job, job_of: JobOf, limits: Limits)
     match request.script:
         case None:
             return Work((job,), _passes([job]), len(job.pictures), lambda studio: generate(job, studio))
-        case PromptMatrix() as matrix:
-            varied = vary(matrix, request, job, job_of, limits)
-            return _work(
-                [varied], lambda studio: prompt_matrix(matrix, request, varied, _generate_with(studio))
-            )
+        case PromptMatrix() as script:
+            return _matrix(script, request, vary(script, request, job, job_of, limits))
         case PromptsFromFile() as script:
             jobs = jobs_of(script, request, job_of, limits)
             return _work(jobs, lambda studio: _one_after_the_other(jobs, studio))
@@ -77,6 +74,10 @@ def work_of(request: GenerationRequest, job: Job, job_of: JobOf, limits: Limits)
             return _outpainting(script, job, limits)
         case SDUpscale() as script:
             return _upscale(script, job, limits)
+
+
+def _matrix(script: PromptMatrix, request: GenerationRequest, varied: Job) -> Work:
+    return _work([varied], lambda studio: prompt_matrix(script, request, varied, _generate_with(studio)))
 
 
 def _plot(script: XYZPlot, request: GenerationRequest, job_of: JobOf, limits: Limits) -> Work:
