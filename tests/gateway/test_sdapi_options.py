@@ -123,15 +123,17 @@ async def test_a_task_keeps_the_options_of_the_moment_it_was_accepted_at(
     gateway: RunningGateway, consumer: Consumer
 ) -> None:
     add(gateway, "Dreamy", b"weights")
-    await set_options(gateway, eta_ddim=0.25, sd_model_checkpoint="dreamy", outdir_samples='a/"b"\\ü')
+    await set_options(
+        gateway, eta_ddim=0.25, sd_model_checkpoint="dreamy", samples_filename_pattern='a/"b"\\ü'
+    )
     call = asyncio.create_task(
         gateway.client.post("/sdapi/v1/txt2img", json={"override_settings": {"s_churn": 3}})
     )
     task = await consumer.begin()
-    await set_options(gateway, eta_ddim=0.75, sd_model_checkpoint=None, outdir_samples=None)
+    await set_options(gateway, eta_ddim=0.75, sd_model_checkpoint=None, samples_filename_pattern=None)
     view = effective(task.options, json.loads(task.data)["override_settings"])
     assert (view.eta_ddim, view.s_churn, view.sd_model_checkpoint) == (0.25, 3, "Dreamy")
-    assert view.outdir_samples == 'a/"b"\\ü'
+    assert view.samples_filename_pattern == 'a/"b"\\ü'
     assert task.meta["path"] == "/sdapi/v1/txt2img"
     await consumer.finish(task)
     await call
