@@ -86,6 +86,15 @@ class Txt2ImgRequest(GenerationRequest):
             scale = max(self.hr_resize_x / self.width, self.hr_resize_y / self.height)
         return self.width * scale, self.height * scale
 
+    def check_kind(self, limits: Limits) -> None:
+        if not self.enable_hr:
+            return
+        check_size(self.hires_bounds, limits, "hr_scale" if self.hires_by_scale else "hr_resize_x")
+        if max(self.first_size) > 0:
+            check_size(self.first_size, limits, "firstphase_width")
+            if min(self.first_size) < MIN_SIDE:
+                raise ContractError(f"should be 0, or {MIN_SIDE} or more", field="firstphase_width")
+
 
 def own_choice(name: str | None) -> str | None:
     """A name that the hires pass has for itself, None for the ways to say that it has none."""
@@ -100,12 +109,6 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
             in `more`.
     """
     request = read_request(Txt2ImgRequest, body, limits)
-    if request.enable_hr:
-        check_size(request.hires_bounds, limits, "hr_scale" if request.hires_by_scale else "hr_resize_x")
-        if max(request.first_size) > 0:
-            check_size(request.first_size, limits, "firstphase_width")
-            if min(request.first_size) < MIN_SIDE:
-                raise ContractError(f"should be 0, or {MIN_SIDE} or more", field="firstphase_width")
-        if request.firstpass_image:
-            check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
+    if request.enable_hr and request.firstpass_image:
+        check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
     return request

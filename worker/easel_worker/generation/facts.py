@@ -1,4 +1,7 @@
-"""What infotexts tell of a job beyond the fields that every picture has."""
+"""What infotexts tell of a job beyond the fields that every picture has.
+
+What only img2img has is told by `img2img.img2img_facts`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Iterable, Mapping
 
 from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.generation.hires import hires_facts
-from easel_worker.generation.img2img import img2img_facts
 from easel_worker.generation.job import Job, Picture
 from easel_worker.generation.sampling import sampler_options
 
@@ -31,8 +33,6 @@ SAMPLING = (
 def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     """A1111's extra generation parameters, in its order; what does not apply is None."""
     facts: dict[str, object] = {}
-    if job.source is not None:
-        facts |= img2img_facts(job.source)
     if job.hires is not None:
         facts |= hires_facts(job, job.hires, picture)
     spec = find_sampler(job.steps.choice.sampler)

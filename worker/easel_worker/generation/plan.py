@@ -16,6 +16,7 @@ from easel_contract.errors import ContractError
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 from easel_contract.requests.checks import check_size
+from easel_contract.requests.scripts import SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
@@ -34,7 +35,7 @@ from easel_worker.seeds import resolve_seeds
 from easel_worker.settings import WorkerSettings
 
 Opened = dict[str, Image.Image]
-"""The request's pictures by field."""
+"""The request's pictures by field, and those without their transparency by field and background."""
 
 STYLES = "styles.csv"
 PIX2PIX_CFG = 1.5
@@ -49,7 +50,8 @@ class Plan:
     job: Job
     """The request's own, before its script."""
     work: Work
-    model_hash: str
+    hashes: Mapping[ModelFile, str]
+    """The short hash of every checkpoint that its jobs begin with."""
     save_dir: SaveDir | None
     warnings: tuple[str, ...] = ()
     """What is done otherwise than asked, where the service is set to be lenient."""
@@ -82,12 +84,15 @@ class Planner:
             return self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
 
         job = job_of(request)
+        if isinstance(request.script, SDUpscale):
+            find_upscaler(self._models, request.script.upscaler_name, field="script_args.upscaler")
         save_dir = request.options.save_dir
+        work = work_of(request, job, job_of, self._limits)
         return Plan(
             request=request,
             job=job,
-            work=work_of(request, job, job_of, self._limits),
-            model_hash=self._library.short_hash(job.model),
+            work=work,
+            hashes={one.model: self._library.short_hash(one.model) for one in (job, *work.jobs)},
             save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
             warnings=tuple(dict.fromkeys(warnings)),
         )
@@ -269,9 +274,12 @@ class Planner:
         image = self._open(text, field, opened)
         if image.mode == "RGB":
             return image
-        flat = Image.new("RGB", image.size, job.options.img2img_background_color)
-        flat.paste(image, mask=image.getchannel("A"))
-        return flat
+        colour = job.options.img2img_background_color
+        key = f"{field} on {colour}"
+        if key not in opened:
+            opened[key] = Image.new("RGB", image.size, colour)
+            opened[key].paste(image, mask=image.getchannel("A"))
+        return opened[key]
 
     def _model(self, name: str, field: str) -> ModelFile:
         try:

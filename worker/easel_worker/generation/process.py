@@ -7,7 +7,7 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -43,19 +43,22 @@ def generate(job: Job, studio: Studio) -> Result:
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
         studio.told.clear()
+        told: Mapping[str, object] = {}
         with ExitStack() as stack:
             lent = _tiled(studio, stack) if job.tiling else studio
             if job.source is None:
                 drawn = _txt2img(job, batch, lent)
             else:
-                drawn, extras = _img2img(job, job.source, batch, lent)
+                begun_at = len(result.shots) % job.batch_size
+                drawn, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, lent)
                 result.extras += extras
         result.shots += [
-            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies)
+            Shot(one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies)
             for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
         if studio.watch.interrupted:
+            result.interrupted = True
             break
     return result
 
@@ -119,12 +122,23 @@ def _hires(
     ]
 
 
-def _img2img(job: Job, source: Source, batch: Batch, studio: Studio) -> tuple[list[Drawn], list[Image.Image]]:
+def _beginning_at(source: Source, place: int) -> Source:
+    """The source for pictures from `place` in a batch on, where a sampler takes them one by one."""
+    images = source.images
+    place %= len(images)
+    return replace(source, images=images[place:] + images[:place]) if place else source
+
+
+def _img2img(
+    job: Job, source: Source, batch: Batch, studio: Studio
+) -> tuple[list[Drawn], list[Image.Image], Mapping[str, object]]:
+    """The finished pictures, the extra ones, and what infotexts tell of how they were made."""
     checkpoint = studio.checkpoint(job.model)
     beginning = img2img.begin(job, source, batch, checkpoint, studio)
     latents = img2img_pass(job, batch, checkpoint, beginning, studio)
     drawn = _decoded(job, checkpoint, latents, studio)
-    return img2img.finish(job, source, drawn, latents, beginning)
+    finished, extras = img2img.finish(job, source, drawn, latents, beginning)
+    return finished, extras, img2img.img2img_facts(job, checkpoint, beginning)
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:

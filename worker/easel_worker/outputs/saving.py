@@ -171,7 +171,7 @@ def _field(option: str) -> str:
 def _subject(products: Products, product: Product) -> Subject:
     rendering = products.rendering
     return Subject(
-        record=rendering.record,
+        record=rendering.record_of(product.index) if product.role == "sample" else rendering.record,
         facts=rendering.facts[product.index],
         seeds=tuple(one.seed for one in rendering.facts),
         index=product.index,
