@@ -82,7 +82,7 @@ class RefinerSwitch:
     """
 
     at: float
-    load: Callable[[], tuple[Checkpoint, Conditioning, SizeIds | None]]
+    load: Callable[[], tuple[Checkpoint, Conditioning, SizeIds | None, torch.Tensor | None]]
     by_steps: bool = False
     done: bool = False
 
@@ -90,8 +90,8 @@ class RefinerSwitch:
         if self.done or self._way(guidance, sigma) < self.at:
             return
         self.done = True
-        checkpoint, conditioning, size_ids = self.load()
-        guidance.switch(checkpoint, conditioning, size_ids=size_ids)
+        checkpoint, conditioning, size_ids, empty = self.load()
+        guidance.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty)
 
     def _way(self, guidance: Guidance, sigma: float) -> float:
         if self.by_steps:

@@ -153,7 +153,6 @@ def _sample(
     text = _text_model(job, checkpoint, studio)
     conditioning = _conditioning(job, the_pass, text)
     _tell_embeddings(job, conditioning, studio)
-    padding = _padding(job)
     guidance = Guidance(
         checkpoint,
         conditioning,
@@ -165,11 +164,11 @@ def _sample(
             s_min_uncond=options.s_min_uncond,
             s_min_uncond_all=options.s_min_uncond_all,
             skip_early_cond=options.skip_early_cond,
-            padding=padding,
+            padding=_padding(job),
         ),
         calls=max(plan.steps * plan.calls_per_step, 1),
         picture=_condition(job, the_pass, checkpoint, beginning),
-        empty=text.encode("").context if padding == "empty" else None,
+        empty=_empty(job, text),
         hooks=_hooks(job, the_pass, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
@@ -195,9 +194,10 @@ def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None
     refiner = job.refiner
     if refiner is not None and the_pass.refined:
 
-        def load() -> tuple[Checkpoint, Conditioning, None]:
+        def load() -> tuple[Checkpoint, Conditioning, None, torch.Tensor | None]:
             other = _with_levels(studio.checkpoint(refiner.model), job)
-            return other, _conditioning(job, the_pass, _text_model(job, other, studio)), None
+            text = _text_model(job, other, studio)
+            return other, _conditioning(job, the_pass, text), None, _empty(job, text)
 
         by_steps = job.options.refiner_switch_by_sample_steps
         hooks.before_call.append(RefinerSwitch(refiner.switch_at, load, by_steps=by_steps))
@@ -261,6 +261,11 @@ def _padding(job: Job) -> Padding:
     if job.options.pad_cond_uncond_v0:
         return "repeat"
     return "empty" if job.options.pad_cond_uncond else "none"
+
+
+def _empty(job: Job, text: TextModel) -> torch.Tensor | None:
+    """The encoded empty prompt, where shorter prompts are filled up with it."""
+    return text.encode("").context if _padding(job) == "empty" else None
 
 
 def _with_levels(checkpoint: Checkpoint, job: Job) -> Checkpoint:
