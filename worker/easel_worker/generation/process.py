@@ -45,8 +45,9 @@ def generate(job: Job, studio: Studio) -> Result:
         else:
             drawn, extras = _img2img(job, job.source, batch, studio)
             result.extras += extras
+        whole = not studio.watch.cut_short
         result.shots += [
-            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies)
+            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies, whole)
             for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
@@ -82,13 +83,22 @@ def _hires(
 ) -> list[Drawn]:
     checkpoint = studio.checkpoint(asked.model) if asked.model else first
     size = hires.size_of(job, asked)
-    before = decode(first, latents) if job.options.save_images_before_highres_fix else None
+    options = job.options
+    before = None
+    if options.save_images_before_highres_fix:
+        before = decode(first, latents, fall_back=options.auto_vae_precision)
     with (
         tiling(first.unet, first.vae, enabled=job.tiling),
         tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling and checkpoint is not first),
     ):
         enlarged = hires.enlarge(
-            latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
+            latents,
+            asked,
+            size,
+            checkpoint=first,
+            after=checkpoint,
+            upscaler=studio.upscaler,
+            fall_back=options.auto_vae_precision,
         )
         latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
         drawn = _decoded(job, checkpoint, latents, studio)
@@ -110,7 +120,8 @@ def _img2img(job: Job, source: Source, batch: Batch, studio: Studio) -> tuple[li
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:
-    drawn = [Drawn(Image.fromarray(pixels)) for pixels in decode(checkpoint, latents)]
+    pictures = decode(checkpoint, latents, fall_back=job.options.auto_vae_precision)
+    drawn = [Drawn(Image.fromarray(pixels)) for pixels in pictures]
     if not job.restore_faces:
         return drawn
     options = job.options
