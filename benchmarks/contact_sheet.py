@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 import easel_shapes
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.samplers.registry import SAMPLERS
-from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+from easel_worker.generation import drawing
 
 PROMPTS = ("a red circle on a blue background", "a green star on a yellow background")
 SEED = 4
@@ -34,18 +34,15 @@ GAP = 8
 def draw(checkpoint: Checkpoint, sampler: str) -> NDArray[np.uint8]:
     """The pictures of one sampler, beside each other."""
     pictures = [
-        txt2img(
+        drawing.draw(
             checkpoint,
-            Txt2ImgJob(
-                prompt=prompt,
-                seeds=(SEED,),
-                steps=STEPS,
-                cfg_scale=CFG_SCALE,
-                width=SIDE,
-                height=SIDE,
-                sampler=sampler,
-            ),
-            on_step=lambda done, steps: None,
+            prompt,
+            seeds=(SEED,),
+            steps=STEPS,
+            cfg_scale=CFG_SCALE,
+            width=SIDE,
+            height=SIDE,
+            sampler=sampler,
         )[0]
         for prompt in PROMPTS
     ]

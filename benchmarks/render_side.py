@@ -48,26 +48,23 @@ def easel(model: Path) -> tuple[Draw, Any]:
     import torch
 
     from easel_worker.diffusion.checkpoint import load_checkpoint
-    from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+    from easel_worker.generation import drawing
 
     checkpoint = load_checkpoint(model, device=torch.device("cpu"), dtype=torch.float32)
     schedulers = {"Euler": "uniform", "DPM++ 2M": "karras", "DDIM": "automatic"}
 
     def draw(job: dict[str, Any]) -> int:
-        pictures = txt2img(
+        pictures = drawing.draw(
             checkpoint,
-            Txt2ImgJob(
-                PROMPT,
-                NEGATIVE,
-                seeds=tuple(range(job["seed"], job["seed"] + job["batch"])),
-                steps=job["steps"],
-                cfg_scale=CFG,
-                width=job["side"],
-                height=job["side"],
-                sampler=job["sampler"],
-                scheduler=schedulers[job["sampler"]],
-            ),
-            on_step=lambda step, steps: None,
+            PROMPT,
+            negative_prompt=NEGATIVE,
+            seeds=range(job["seed"], job["seed"] + job["batch"]),
+            steps=job["steps"],
+            cfg_scale=CFG,
+            width=job["side"],
+            height=job["side"],
+            sampler=job["sampler"],
+            scheduler=schedulers[job["sampler"]],
         )
         return len(pictures)
 

@@ -129,20 +129,20 @@ def shapes_checkpoint() -> Any:
 def render(shapes_checkpoint: Any) -> Render:
     """`render("a red circle on a blue background", seed=3)`: a picture of the shipped model, in this process.
 
-    128 x 128 in 20 steps of DPM++ 2M at CFG 7, on one thread; `Txt2ImgJob`'s other fields go by their names.
+    128 x 128 in 20 steps of DPM++ 2M at CFG 7, on one thread; other fields of `draw` and
+    A1111's options go by their names.
     (height, width, 3) uint8, for `looking.look`.
     """
     import torch
 
-    from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+    from easel_worker.generation.drawing import draw
 
     def render(prompt: str, *, seed: int = 0, **fields: Any) -> NDArray[np.uint8]:
         usual = {"width": 128, "height": 128, "steps": 20, "cfg_scale": 7.0, "sampler": "DPM++ 2M"}
-        job = Txt2ImgJob(prompt=prompt, seeds=(seed,), **{**usual, **fields})
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return txt2img(shapes_checkpoint, job, on_step=lambda done, steps: None)[0]
+            return draw(shapes_checkpoint, prompt, seeds=(seed,), **{**usual, **fields})[0]
         finally:
             torch.set_num_threads(before)
 

@@ -22,7 +22,7 @@ MAX_USER_CHARS = 200
 MAX_READ_BYTES = 64 * 1024
 """Bodies of the EAS addresses are read for what they need up to this size; a larger one holds an image."""
 
-_NAMES_SOMETHING = (b"sd_model_checkpoint", b"<lora:", b"<lyco:", b"<hypernet:")
+_NAMES_SOMETHING = (b"sd_model_checkpoint", b"<lora:", b"<lyco:", b"<hypernet:", b'"infotext"')
 
 
 def origin_of(request: Request, wanted: GenerationRequest | None = None) -> Origin:

@@ -49,8 +49,9 @@ def needs_of(
     checkpoint = checkpoint_need(canonical(asked) if asked else None)
     networks = sorted({f"{kind.lower()}:{name.strip()}" for kind, name in _NETWORK.findall(request.prompt)})
     models = (f"{checkpoint} {' '.join(networks)}", checkpoint) if networks else (checkpoint,)
-    if request.img2img:
-        return Needs(models, "")  # its images would have to be equal too
+    if request.img2img or request.script is not None or request.firstpass_image:
+        # Pictures that come in would have to be equal too, and a script makes batches of its own.
+        return Needs(models, "")
     shared = request.model_dump(exclude=_OWN, exclude_defaults=True)
     cloud = request.options.model_dump(exclude=_OWN_OPTIONS, exclude_defaults=True)
     text = json.dumps([models[0], shared, cloud, dict(options)], sort_keys=True, separators=(",", ":"))

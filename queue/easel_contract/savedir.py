@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from easel_contract.errors import ContractError
 
-_FIELD = "alwayson_scripts.save_dir"
+SAVE_DIR = "alwayson_scripts.save_dir"
 _MAX = 512
 
 
@@ -32,23 +32,23 @@ class SaveDir:
         return f"{self.shown_prefix}/{name}" if self.shown_prefix else name
 
 
-def resolve_save_dir(save_dir: str, mounts: Sequence[str]) -> SaveDir:
-    """Map a client's `save_dir` to the store.
+def resolve_save_dir(save_dir: str, mounts: Sequence[str], *, field: str = SAVE_DIR) -> SaveDir:
+    """Map a client's `save_dir`, or another folder that came as `field`, to the store.
 
     Raises:
         ContractError: 422 for a path that leaves the store ('..', a foreign absolute path) or is not a path.
     """
     if not save_dir.strip():
-        raise ContractError("is empty; name a directory such as 'outputs', or leave it out", field=_FIELD)
+        raise ContractError("is empty; name a directory such as 'outputs', or leave it out", field=field)
     if len(save_dir) > _MAX:
-        raise ContractError(f"is longer than {_MAX} characters", field=_FIELD)
+        raise ContractError(f"is longer than {_MAX} characters", field=field)
     if "\\" in save_dir or any(ord(letter) < 32 or ord(letter) == 127 for letter in save_dir):
-        raise ContractError("has a backslash or a control character; use a plain POSIX path", field=_FIELD)
+        raise ContractError("has a backslash or a control character; use a plain POSIX path", field=field)
     parts = [part for part in save_dir.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise ContractError(f"{save_dir!r} leaves the storage: '..' is not allowed", field=_FIELD)
+        raise ContractError(f"{save_dir!r} leaves the storage: '..' is not allowed", field=field)
     if any(part.startswith("~") for part in parts[:1]):
-        raise ContractError(f"{save_dir!r}: '~' is not expanded; name a directory", field=_FIELD)
+        raise ContractError(f"{save_dir!r}: '~' is not expanded; name a directory", field=field)
     if not save_dir.startswith("/"):
         return SaveDir("/".join(parts), "/".join(parts))
     for mount in sorted(mounts, key=len, reverse=True):
@@ -58,5 +58,5 @@ def resolve_save_dir(save_dir: str, mounts: Sequence[str]) -> SaveDir:
     known = ", ".join(mounts) or "none is configured"
     raise ContractError(
         f"{save_dir!r} is not under a mounted path; start it with one of: {known}; or use a relative path",
-        field=_FIELD,
+        field=field,
     )

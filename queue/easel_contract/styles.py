@@ -10,7 +10,7 @@ import csv
 import io
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class StyleBook:
 def apply_styles(
     prompt: str,
     negative_prompt: str,
-    names: Iterable[str],
+    names: Collection[str],
     styles: Mapping[str, Style],
     *,
     strict: bool = True,
@@ -89,16 +89,31 @@ def apply_styles(
     Raises:
         ContractError: 422, an unknown name (the message lists those there are) or too long a prompt.
     """
-    folded = {name.casefold(): style for name, style in styles.items()}
+    if strict:
+        for problem in unknown_styles(names, styles):
+            raise ContractError(problem, field="styles")
     for name in names:
-        style = styles.get(name) or folded.get(name.strip().casefold())
-        if style is None:
-            if strict and name.strip().casefold() not in ("", "none"):
-                raise ContractError(_unknown(name, styles), field="styles")
-            continue
-        prompt = _join(style.prompt, prompt, name, max_chars)
-        negative_prompt = _join(style.negative_prompt, negative_prompt, name, max_chars)
+        style = _find(name, styles)
+        if style is not None:
+            prompt = _join(style.prompt, prompt, name, max_chars)
+            negative_prompt = _join(style.negative_prompt, negative_prompt, name, max_chars)
     return prompt, negative_prompt
+
+
+def unknown_styles(names: Collection[str], styles: Mapping[str, Style]) -> list[str]:
+    """What is wrong with each of `names` that is no style; each message lists those there are."""
+    return [
+        _unknown(name, styles)
+        for name in names
+        if name.strip().casefold() not in ("", "none") and _find(name, styles) is None
+    ]
+
+
+def _find(name: str, styles: Mapping[str, Style]) -> Style | None:
+    if name in styles:
+        return styles[name]
+    folded = name.strip().casefold()
+    return next((style for known, style in styles.items() if known.casefold() == folded), None)
 
 
 def _join(text: str, prompt: str, name: str, max_chars: int) -> str:

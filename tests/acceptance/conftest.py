@@ -1,4 +1,4 @@
-"""Real clients against real processes: two services, started once for the folder."""
+"""Real clients against real processes: services that are started once for the folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from easel_worker.models.starter import install_shapes
+
 from ..e2e.conftest import sdk_python
-from ..e2e.running import running
+from ..e2e.running import Running, running
+from .a1111 import ALICE, BOB, PictureHost, gradient, picture_host
 from .sdk import Sdk
 from .service import TOKEN, Service
 
@@ -76,3 +79,48 @@ def sdk(sdk_python: Path, easel: Service) -> Sdk:
 def store_sdk(sdk_python: Path, store: Service) -> Sdk:
     """The official Python SDK in front of `store`."""
     return Sdk(sdk_python, store)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Iterator[PictureHost]:
+    """A local host whose pictures the rendering service may fetch."""
+    with picture_host(gradient((96, 96))) as host:
+        yield host
+
+
+def with_models(data_dir: Path) -> Path:
+    """A data directory with the shipped model, also under the name in the cloud guide's requests."""
+    for name in ("easel-shapes", "deliberate_v2"):
+        install_shapes(data_dir / "models" / "Stable-diffusion" / name)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def rendering(tmp_path_factory: pytest.TempPathFactory, pictures: PictureHost) -> Iterator[Running]:
+    """`easel up` with two checkpoints, two users who have passwords, and a token of the operator's."""
+    data_dir = with_models(tmp_path_factory.mktemp("rendering"))
+    environment = {
+        "EASEL_API_AUTH": ",".join(f"{name}:{word}" for name, word in (ALICE, BOB)),
+        "EASEL_DEFAULT_CHECKPOINT": "easel-shapes",
+        "EASEL_IMAGE_URL_LOCAL_HOSTS": pictures.authority,
+        "EASEL_SERVICE": "webui",
+    }
+    with running(data_dir, token=TOKEN, **environment) as easel:
+        yield easel
+
+
+@pytest.fixture(scope="session")
+def lenient(tmp_path_factory: pytest.TempPathFactory, pictures: PictureHost) -> Iterator[Running]:
+    """`easel up` that leaves out what it cannot do, as A1111 does, and says so."""
+    data_dir = with_models(tmp_path_factory.mktemp("lenient"))
+    environment = {"EASEL_STRICT": "false", "EASEL_IMAGE_URL_LOCAL_HOSTS": pictures.authority}
+    with running(data_dir, **environment) as easel:
+        yield easel
+
+
+@pytest.fixture
+def a1111(rendering: Running) -> Iterator[Running]:
+    """The rendering service, with empty queues before and after."""
+    rendering.clear()
+    yield rendering
+    rendering.clear()

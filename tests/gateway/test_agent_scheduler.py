@@ -253,12 +253,30 @@ async def test_an_export_can_be_imported(gateway: RunningGateway) -> None:
         ('[{"type": "txt2img", "params": {}, "name": "\\ud800"}]', "task 0"),
         ('[{"type": "txt2img", "params": {"steps": "many"}}]', "steps"),
         ('[{"type": "img2img", "params": {"prompt": "\\ud800"}}]', "surrogate"),
+        ('[{"type": "img2img", "params": {"init_images": ["x"], "mask_blur": -1}}]', "mask_blur"),
     ],
 )
 async def test_a_wrong_import_queues_nothing(gateway: RunningGateway, content: str, says: str) -> None:
     response = await gateway.client.post(f"{ROOT}/import", json={"content": content})
     assert response.status_code == 422
     assert says in response.text
+    assert await pending(gateway) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({}, 404, "Init image not found"),
+        ({"init_images": ["%"]}, 422, "Invalid encoded image"),
+        ({"init_images": [""], "resize_mode": 4}, 422, "resize_mode"),
+        ({"init_images": ["x"], "sampler_name": "nothing"}, 400, "Sampler not found"),
+    ],
+)
+async def test_a_wrong_img2img_is_refused_before_it_waits(
+    gateway: RunningGateway, body: dict[str, Any], status: int, says: str
+) -> None:
+    response = await gateway.client.post(f"{ROOT}/queue/img2img", json=body)
+    assert (response.status_code, says in response.text) == (status, True), response.text
     assert await pending(gateway) == []
 
 
@@ -295,7 +313,7 @@ async def test_a_refused_put_leaves_no_record(start_gateway: StartGateway) -> No
 async def test_images_that_are_too_large_to_keep_are_left_out(
     gateway: RunningGateway, consumer: Consumer
 ) -> None:
-    image = base64.b64encode(bytes(300_000)).decode()
+    image = base64.b64encode(picture("cat") + bytes(300_000)).decode()
     response = await gateway.client.post(f"{ROOT}/queue/img2img", json={"init_images": [image], "steps": 5})
     task_id = response.json()["task_id"]
     task = await consumer.begin()

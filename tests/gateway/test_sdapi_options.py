@@ -67,6 +67,15 @@ async def test_of_a_request_with_something_wrong_nothing_is_set(
     assert (await options_of(gateway))["send_seed"] is True
 
 
+async def test_a_service_that_is_not_strict_passes_unknown_options_over(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(strict=False)
+    before = await options_of(gateway)
+    await set_options(gateway, no_such_option=1, n_rows=2)
+    assert await options_of(gateway) == {**before, "n_rows": 2}
+    wrong = await gateway.client.post(PATH, json={"no_such_option": 1, "n_rows": "x"})
+    assert (wrong.status_code, "n_rows" in wrong.text) == (422, True)
+
+
 @pytest.mark.parametrize(
     "body", ["[]", "1", "{", '{"eta_ddim": NaN}', '{"font": "\\ud800"}', '{"\\ud800": 1}', '{"n_rows": {}}']
 )
@@ -114,15 +123,17 @@ async def test_a_task_keeps_the_options_of_the_moment_it_was_accepted_at(
     gateway: RunningGateway, consumer: Consumer
 ) -> None:
     add(gateway, "Dreamy", b"weights")
-    await set_options(gateway, eta_ddim=0.25, sd_model_checkpoint="dreamy", outdir_samples='a/"b"\\ü')
+    await set_options(
+        gateway, eta_ddim=0.25, sd_model_checkpoint="dreamy", samples_filename_pattern='a/"b"\\ü'
+    )
     call = asyncio.create_task(
         gateway.client.post("/sdapi/v1/txt2img", json={"override_settings": {"s_churn": 3}})
     )
     task = await consumer.begin()
-    await set_options(gateway, eta_ddim=0.75, sd_model_checkpoint=None, outdir_samples=None)
+    await set_options(gateway, eta_ddim=0.75, sd_model_checkpoint=None, samples_filename_pattern=None)
     view = effective(task.options, json.loads(task.data)["override_settings"])
     assert (view.eta_ddim, view.s_churn, view.sd_model_checkpoint) == (0.25, 3, "Dreamy")
-    assert view.outdir_samples == 'a/"b"\\ü'
+    assert view.samples_filename_pattern == 'a/"b"\\ü'
     assert task.meta["path"] == "/sdapi/v1/txt2img"
     await consumer.finish(task)
     await call

@@ -9,7 +9,7 @@ import pytest
 from easel_contract.checkpoints import INDEX, STARTER, Library
 from easel_contract.errors import ContractError
 from easel_contract.needs import needs_of
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 
 
 def library(folder: Path, *names: str) -> Library:
@@ -35,6 +35,16 @@ def test_a_requests_own_checkpoint_beats_the_options() -> None:
     own = Txt2ImgRequest(override_settings={"sd_model_checkpoint": "zebra"})
     for request, wanted in ((Txt2ImgRequest(), "checkpoint:tiger"), (own, "checkpoint:zebra")):
         assert needs_of(request, lambda name: name, options).models == (wanted,)
+
+
+def test_what_no_other_request_could_share_a_batch_with() -> None:
+    for alone in (
+        Img2ImgRequest(init_images=["x"]),
+        Txt2ImgRequest(script_name="Prompt matrix"),
+        Txt2ImgRequest(enable_hr=True, firstpass_image="x"),
+    ):
+        found = needs_of(alone, lambda name: name)
+        assert (found.models, found.batch) == (("checkpoint:",), "")
 
 
 def test_tasks_with_unequal_options_share_no_batch() -> None:

@@ -94,10 +94,21 @@ def test_the_clouds_keys_inside_alwayson_scripts() -> None:
         ({"prompt": "x" * 30_000}, "prompt", 422),
         ({"sampler_name": "nonsense"}, "sampler_name", 400),
         ({"scheduler": "nonsense"}, "scheduler", 400),
-        ({"enable_hr": True}, "enable_hr", 422),
-        ({"tiling": True}, "tiling", 422),
+        ({"enable_hr": True, "hr_scale": 0}, "hr_scale", 422),
+        ({"enable_hr": True, "hr_resize_x": 99_999}, "hr_resize_x", 422),
+        ({"enable_hr": True, "hr_sampler_name": "nonsense"}, "hr_sampler_name", 400),
+        ({"enable_hr": True, "hr_scheduler": "nonsense"}, "hr_scheduler", 400),
+        ({"enable_hr": True, "firstpass_image": "no picture"}, "firstpass_image", 422),
+        ({"hr_second_pass_steps": 10_000}, "hr_second_pass_steps", 422),
+        ({"hr_prompt": "x" * 30_000}, "hr_prompt", 422),
+        ({"tiling": "maybe"}, "tiling", 422),
+        ({"styles": "not a list"}, "styles", 422),
+        ({"s_churn": -1}, "s_churn", 422),
+        ({"refiner_switch_at": 2}, "refiner_switch_at", 422),
+        ({"subseed_strength": 1.5}, "subseed_strength", 422),
         ({"script_name": "sd upscale"}, "script_name", 422),
-        ({"alwayson_scripts": {"controlnet": {"args": []}}}, "alwayson_scripts.controlnet", 422),
+        ({"alwayson_scripts": {"ControlNet": {"args": [{"enabled": False}, {"module": "canny"}]}}},
+         "alwayson_scripts.ControlNet.args.1", 422),
         ({"alwayson_scripts": {"save_dir": {"a": 1}}}, "alwayson_scripts.save_dir", 422),
         ({"alwayson_scripts": {"save_dir": "../../etc"}}, "alwayson_scripts.save_dir", 422),
         ({"alwayson_scripts": {"sd_vae": "other.pt"}}, "sd_vae", 422),
@@ -147,3 +158,70 @@ def test_half_a_surrogate_pair_is_refused_and_a_whole_one_is_text() -> None:
 def test_huge_numbers_are_refused_not_computed() -> None:
     assert refuse(b'{"cfg_scale": 1e999}').field == "cfg_scale"
     assert refuse(b'{"width": ' + b"9" * 5000 + b"}").status == 422
+
+
+def test_a_hires_pass_may_not_leave_the_limits_by_any_of_its_fields() -> None:
+    limits = Limits(max_side=1024, max_pixels=1024 * 512)
+
+    def refused(**fields: object) -> str | None:
+        with pytest.raises(ContractError) as caught:
+            parse_txt2img(json.dumps({"enable_hr": True, **fields}).encode(), limits)
+        return caught.value.field
+
+    assert refused(width=512, height=512, hr_scale=2) == "hr_scale"
+    assert refused(width=256, height=256, hr_resize_x=1024) == "hr_resize_x", "the other side follows"
+    # What is cut off afterwards has to be rendered before.
+    assert refused(width=1024, height=64, hr_resize_x=64, hr_resize_y=512) == "hr_resize_x"
+    assert refused(firstphase_width=2048, firstphase_height=64, hr_scale=1) == "firstphase_width"
+    assert refused(firstphase_width=1, firstphase_height=64, hr_scale=1) == "firstphase_width"
+    legacy = {"use_old_hires_fix_width_height": True}
+    body = json.dumps({"enable_hr": True, "width": 1024, "height": 512, "override_settings": legacy})
+    assert parse_txt2img(body.encode(), limits).hires_bounds == (1024, 512), "there it is the final size"
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen"),
+    [
+        ({}, None),
+        ({"hr_sampler_name": "Use same sampler", "hr_scheduler": "Use same scheduler"}, None),
+        ({"hr_scheduler": "Karras"}, ("Euler", "karras")),
+        ({"hr_sampler_name": "DPM++ 2M"}, ("DPM++ 2M", "karras")),
+        ({"hr_sampler_name": "DPM++ 2M", "scheduler": "Exponential"}, ("DPM++ 2M", "exponential")),
+        ({"hr_sampler_name": "Heun", "sampler_name": "Euler Exponential"}, ("Heun", "exponential")),
+        ({"hr_sampler_name": "Heun", "sampler_name": "DPM++ 2M"}, ("Heun", "uniform")),
+        ({"hr_sampler_name": "Heun Karras", "scheduler": "Exponential"}, ("Heun", "karras")),
+        ({"hr_sampler_name": "DPM++ 2M", "hr_scheduler": "SGM Uniform"}, ("DPM++ 2M", "sgm_uniform")),
+    ],
+    ids=str,
+)
+def test_the_hires_passs_own_sampler_takes_over_the_schedule_that_was_asked_for(
+    fields: dict[str, object], chosen: tuple[str, str] | None
+) -> None:
+    choice = parse(enable_hr=True, **fields).hires_choice
+    assert (choice and (choice.sampler, choice.scheduler)) == chosen
+
+
+def test_a_lenient_service_says_what_the_hires_pass_runs_instead() -> None:
+    body = b'{"enable_hr": true, "hr_sampler_name": "Oiler", "hr_scheduler": "slow"}'
+    request = parse_txt2img(body, Limits(strict=False))
+    assert [warning.split(":")[0] for warning in request.warnings] == [
+        "Sampler not found",
+        "Scheduler not found",
+    ]
+    assert not parse_txt2img(body.replace(b"true", b"false"), LIMITS).warnings, "unused names hurt nobody"
+
+
+@pytest.mark.parametrize(
+    ("name", "switch", "refiner"),
+    [
+        ("b", 0.8, ("b", 0.8)),
+        ("b", 0, ("b", 0)),
+        ("b", 1, None),
+        ("b", None, None),
+        ("None", 0.8, None),
+        ("", 0.8, None),
+        (None, 0.8, None),
+    ],
+)
+def test_a_refiner_takes_a_name_and_a_moment(name: object, switch: object, refiner: object) -> None:
+    assert parse(refiner_checkpoint=name, refiner_switch_at=switch).refiner == refiner

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from easel_queue import Kin, Origin, State
-from easel_worker.handlers.txt2img import Txt2ImgHandler
+from easel_worker.handlers.generation import GenerationHandler
 from easel_worker.models.starter import NAME
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
@@ -61,7 +61,7 @@ def test_a_bypass_of_none_keeps_the_order(scene: Any, local_worker: Callable[...
 
 def test_the_loaded_checkpoint_is_at_hand_by_its_name_and_as_the_default(tmp_path: Path) -> None:
     settings = WorkerSettings(data_dir=tmp_path, torch_threads=1, device="cpu")
-    handler = Txt2ImgHandler(settings, Stats(CollectorRegistry()))
+    handler = GenerationHandler(settings, Stats(CollectorRegistry()))
     assert list(handler.at_hand()) == []
     handler.setup()
     assert list(handler.at_hand()) == [f"checkpoint:{NAME}", "checkpoint:"]

@@ -5,6 +5,7 @@ Names follow CompVis/stable-diffusion's `openaimodel.py`, `model.py` and `Frozen
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ _VAE_ATTENTION = {
 def write_ldm_file(folder: Path, path: Path) -> None:
     """Convert the diffusers folder of a Stable Diffusion 1.x-shaped model to the file `path`.
 
-    The tensors stay what they are, number format included.
+    The tensors stay what they are, number format included. The header tells what their shapes do not: heads
+    and groups under ``easel.config``, and under ModelSpec's name what the UNet predicts.
     """
     unet = read_config(folder / "unet" / "config.json")
     vae = read_config(folder / "vae" / "config.json")
@@ -59,8 +61,24 @@ def write_ldm_file(folder: Path, path: Path) -> None:
         plain = name.removeprefix("text_model.")
         weights[f"cond_stage_model.transformer.text_model.{plain}"] = tensor
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, str(path), {"format": "pt"})
+    header = {"format": "pt", **_header(folder, unet, vae)}
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, str(path), header)
     path.chmod(0o644)  # safetensors makes files that their owner alone can read
+
+
+def _header(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> dict[str, str]:
+    text = read_config(folder / "text_encoder" / "config.json")
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
+    told = {
+        "unet": {key: unet[key] for key in ("attention_head_dim", "norm_num_groups")},
+        "vae": {"norm_num_groups": vae["norm_num_groups"]},
+        "text_encoder": {"num_attention_heads": text["num_attention_heads"]},
+    }
+    velocity = scheduler.get("prediction_type") == "v_prediction"
+    return {
+        "easel.config": json.dumps(told, sort_keys=True),
+        "modelspec.prediction_type": "v" if velocity else "epsilon",
+    }
 
 
 def unet_name(name: str, config: dict[str, Any]) -> str:

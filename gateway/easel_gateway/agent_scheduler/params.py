@@ -9,7 +9,7 @@ from typing import Any
 
 from easel_contract.errors import ContractError
 from easel_contract.limits import Limits
-from easel_contract.requests import Txt2ImgRequest, parse_txt2img
+from easel_contract.requests import GenerationRequest, parse_request
 
 KINDS = ("txt2img", "img2img")
 SAVE_DIR = "outputs"
@@ -28,12 +28,12 @@ class Job:
     body: bytes
     params: str
     cut: bool
-    wanted: Txt2ImgRequest | None
+    wanted: GenerationRequest
 
     @property
     def path(self) -> str:
         """Whose worker it is for."""
-        return f"/sdapi/v1/{self.kind}"
+        return _path(self.kind)
 
 
 def read_object(body: bytes | str) -> dict[str, Any]:
@@ -74,9 +74,15 @@ def make_job(kind: str, asked: Mapping[str, Any], limits: Limits) -> Job:
         request["alwayson_scripts"] = {**scripts, "save_dir": scripts.get("save_dir") or SAVE_DIR}
     request.update(save_images=True, send_images=False)
     body = _to_json(request).encode()
-    wanted = parse_txt2img(body, limits) if kind == "txt2img" else None
+    wanted = parse_request(_path(kind), body, limits)
+    if wanted is None:
+        raise ValueError(f"{kind!r} is none of {KINDS}")
     kept, cut = _keepable(params)
     return Job(kind, body, kept, cut, wanted)
+
+
+def _path(kind: str) -> str:
+    return f"/sdapi/v1/{kind}"
 
 
 def _keepable(params: dict[str, Any]) -> tuple[str, bool]:

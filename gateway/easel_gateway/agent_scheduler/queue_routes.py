@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from easel_contract.requests import Txt2ImgRequest
+from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_contract.samplers import SAMPLERS
 from easel_gateway.agent_scheduler.params import make_job, read_object
 from easel_gateway.agent_scheduler.records import (
@@ -65,8 +65,8 @@ async def queue_txt2img(request: Request) -> dict[str, str]:
 
 @router.post(
     "/queue/img2img",
-    openapi_extra=json_body(Txt2ImgRequest),
-    responses=answers(None, 408, 409, 410, 413, 422, 429),
+    openapi_extra=json_body(Img2ImgRequest),
+    responses=answers(None, 404, 408, 409, 410, 413, 422, 429),
 )
 async def queue_img2img(request: Request) -> dict[str, str]:
     """The same for img2img."""

@@ -39,7 +39,7 @@ async def export_tasks(request: Request, limit: Limit = 1000, offset: Offset = 0
 @router.post(
     "/import",
     openapi_extra=json_body(ImportRequest),
-    responses=answers(None, 408, 410, 413, 422, 429),
+    responses=answers(None, 404, 408, 410, 413, 422, 429),
 )
 async def import_tasks(request: Request) -> Answer:
     """Queue all tasks of a list, each under a new id. If one is wrong, none is queued."""

@@ -12,6 +12,7 @@ from easel_contract.checkpoints import MAX_NAMED, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import COMPUTED, OPTIONS, check_options, defaults
 from easel_contract.requests import read_object
+from easel_contract.savedir import resolve_save_dir
 from easel_contract.upscalers import find_upscaler
 from easel_gateway.edge.body import read_body
 from easel_gateway.edge.schema import answers
@@ -26,6 +27,9 @@ MAX_TRIES = 20
 """Others' changes that one change may meet."""
 
 CHECKPOINT = "sd_model_checkpoint"
+
+FOLDERS = frozenset(key for key in OPTIONS if key.startswith("outdir_"))
+"""Options that name a folder of the storage."""
 
 NO_FILE = ("Automatic", "None")
 """Values of `sd_vae` that name no file."""
@@ -50,6 +54,7 @@ async def get_options(request: Request) -> dict[str, Any]:
 )
 async def set_options(request: Request) -> None:
     """Set any part of the options: all of what is sent, or nothing. Null is an option's default.
+    A service that is not strict passes unknown ones over.
 
     Tasks that are accepted from now on, by any gateway, render with them; those before do not."""
     gateway = gateway_of(request)
@@ -59,7 +64,7 @@ async def set_options(request: Request) -> None:
         shown = await asyncio.to_thread(_shown, gateway, old.values)
         # What repeats an answer changes nothing: clients read all options, change one and send all.
         news = {key: value for key, value in given.items() if key not in shown or value != shown[key]}
-        changes = check_options(news, field="").values
+        changes = check_options(news, field="", strict=gateway.settings.strict).values
         await asyncio.to_thread(_check_names, gateway, changes)
         merged = {**old.values, **changes}
         values = {key: value for key, value in merged.items() if value != OPTIONS[key].default}
@@ -94,8 +99,8 @@ def _checkpoint(gateway: Gateway, name: str | None) -> ModelFile | None:
 
 
 def _check_names(gateway: Gateway, changes: dict[str, Any]) -> None:
-    """Refuse names of files that are not there, and put a checkpoint's own name in the place of the client's
-    spelling. Reads files."""
+    """Refuse names of files that are not there and folders outside the storage; put a checkpoint's own name
+    in the place of the client's spelling. Reads files."""
     if changes.get(CHECKPOINT):
         changes[CHECKPOINT] = gateway.library.resolve(changes[CHECKPOINT]).name
     vae = changes.get("sd_vae")
@@ -104,6 +109,9 @@ def _check_names(gateway: Gateway, changes: dict[str, Any]) -> None:
         if vae not in known:
             listed = ", ".join([*NO_FILE, *known[:MAX_NAMED]])
             raise ContractError(f"no VAE {vae[:200]!r} in models/VAE; use one of {listed}", field="sd_vae")
+    for key in FOLDERS & changes.keys():
+        if changes[key]:
+            resolve_save_dir(changes[key], gateway.settings.mount_paths, field=key)
     upscaler = changes.get("upscaler_for_img2img")
     if upscaler is not None:
         models = gateway.settings.data_dir / "models"

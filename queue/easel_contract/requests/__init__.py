@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from easel_contract.requests.alwayson import AlwaysonOptions, SoftInpainting
 from easel_contract.requests.body import from_validation, read_object
-from easel_contract.requests.checks import check_limits
+from easel_contract.requests.checks import check_request
 from easel_contract.requests.generation import SEED_MAX, GenerationRequest
 from easel_contract.requests.img2img import Img2ImgRequest, parse_img2img
 from easel_contract.requests.paths import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
@@ -24,7 +24,7 @@ __all__ = [
     "Img2ImgRequest",
     "SoftInpainting",
     "Txt2ImgRequest",
-    "check_limits",
+    "check_request",
     "from_validation",
     "parse_img2img",
     "parse_request",

@@ -92,6 +92,8 @@ class Alwayson:
 INERT = frozenset({"extra options", "hypertile", "comments"})
 """Scripts of a stock A1111 that change no picture unless options say so; accepted, and nothing is done."""
 
+CONTROLNET = "controlnet"
+
 SELECTABLE_KIND = "Cannot have a selectable script in the always on scripts params"
 
 
@@ -117,6 +119,8 @@ def read_alwayson(scripts: dict[str, JsonValue], selectable: frozenset[str]) -> 
             soft = read_args(SoftInpainting, arguments(value, field), f"{field}.args")
         elif title in SPREAD or title in INERT:
             _ = arguments(value, f"alwayson_scripts.{name}")
+        elif title == CONTROLNET:
+            _refuse_units(arguments(value, f"alwayson_scripts.{name}"), f"alwayson_scripts.{name}.args")
         elif title in selectable:
             raise ContractError(SELECTABLE_KIND, field=f"alwayson_scripts.{name}")
         else:
@@ -177,6 +181,17 @@ def arguments(value: JsonValue, field: str) -> list[JsonValue]:
     if not isinstance(given, list):
         raise ContractError("is not a list", field=f"{field}.args")
     return given
+
+
+def _refuse_units(units: list[JsonValue], field: str) -> None:
+    # Clients that find ControlNet among the scripts send it with every request: without units, or with units
+    # that are off.
+    for number, unit in enumerate(units):
+        if unit.get("enabled", True) if isinstance(unit, dict) else unit:
+            raise ContractError(
+                "this version of Easel has no ControlNet; leave the unit out, or send it with enabled false",
+                field=f"{field}.{number}",
+            )
 
 
 def _refiner(given: list[JsonValue], field: str) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from easel_contract.savedir import resolve_save_dir
 def check_request(request: GenerationRequest, limits: Limits) -> None:
     """Everything that pydantic cannot check field by field.
 
+    Also for what a script makes of a client's request. Pictures are not looked at.
+
     Raises:
         ContractError: 422, or 400 for an unknown sampler or scheduler; names the field.
     """
     check_limits(request, limits)
+    request.check_kind(limits)
     _check_supported(request)
     _ = request.warnings, request.script
     save_dir = request.options.save_dir

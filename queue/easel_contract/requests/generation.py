@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
-from easel_contract.limits import MIN_SIDE
+from easel_contract.limits import MIN_SIDE, Limits
 from easel_contract.options import Checked, check_options
 from easel_contract.requests.alwayson import Alwayson, AlwaysonOptions, read_alwayson
 from easel_contract.requests.scripts import SELECTABLE, Script, read_script
@@ -138,6 +138,9 @@ class GenerationRequest(BaseModel):
         if name is None or name.strip().casefold() in NONES or switch is None or switch >= 1:
             return None
         return name, switch
+
+    def check_kind(self, limits: Limits) -> None:
+        """Raise ContractError for what is wrong with the fields that only this kind of request has."""
 
     @property
     def images(self) -> int:

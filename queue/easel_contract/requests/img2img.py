@@ -68,6 +68,17 @@ class Img2ImgRequest(GenerationRequest):
             return self.mask_blur, self.mask_blur
         return self.mask_blur_x, self.mask_blur_y
 
+    def check_kind(self, limits: Limits) -> None:
+        if not self.init_images and not self.image_link:
+            raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
+        count = len(self.init_images)
+        if count > 1 and (count > self.batch_size or self.batch_size % count):
+            raise ContractError(
+                f"{count} images for a batch_size of {self.batch_size}: give one for all, or as many that "
+                "batch_size is a multiple",
+                field="init_images",
+            )
+
 
 def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:
     """Read and check a body completely, except for the images themselves.
@@ -77,15 +88,6 @@ def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:
             scheduler; 404 where there is no init image.
     """
     request = read_request(Img2ImgRequest, body, limits)
-    if not request.init_images and not request.image_link:
-        raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
-    count = len(request.init_images)
-    if count > 1 and (count > request.batch_size or request.batch_size % count):
-        raise ContractError(
-            f"{count} images for a batch_size of {request.batch_size}: give one for all, or as many that "
-            "batch_size is a multiple",
-            field="init_images",
-        )
     for field, image in request.pictures.items():
         check_image(image, field=field, rules=limits.images)
     return request

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from pydantic import Field
 
+from easel_contract.errors import ContractError
 from easel_contract.images import check_image
-from easel_contract.limits import Limits
+from easel_contract.infotext.reading import split_sampler
+from easel_contract.limits import MIN_SIDE, Limits
 from easel_contract.requests.checks import check_size
 from easel_contract.requests.generation import GenerationRequest
 from easel_contract.requests.reading import read_request
+from easel_contract.samplers import SamplerChoice, resolve
+
+SAME = frozenset({"", "none", "use same checkpoint", "use same sampler", "use same scheduler"})
+"""How clients say that the hires pass has no choice of its own, in lower case."""
 
 
 class Txt2ImgRequest(GenerationRequest):
@@ -31,6 +39,37 @@ class Txt2ImgRequest(GenerationRequest):
     hr_prompt: str = ""
     hr_negative_prompt: str = ""
 
+    @cached_property
+    def hires_choice(self) -> SamplerChoice | None:
+        """Sampler and scheduler of the hires pass; None is the first pass's.
+
+        A sampler without a scheduler gets the one that the request asks for, if it does. Raises
+        ContractError for an unknown name where the service is strict.
+        """
+        name, scheduler = own_choice(self.hr_sampler_name), own_choice(self.hr_scheduler)
+        if name is None and scheduler is None:
+            return None
+        if name is not None and scheduler is None and split_sampler(name)[1] is None:
+            scheduler = self.scheduler or split_sampler(self.sampler_name or self.sampler_index or "")[1]
+        try:
+            return resolve(name or self.choice.sampler, scheduler, strict=self._strict)
+        except ContractError as error:
+            raise ContractError(
+                error.message, field=f"hr_{error.field}", status=error.status, kind=error.kind
+            ) from None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        own = self.hires_choice.warnings if self.enable_hr and self.hires_choice else ()
+        return (*super().warnings, *own)
+
+    @property
+    def first_size(self) -> tuple[int, int]:
+        """Width and height of the first pass under the option `use_old_hires_fix_width_height`, 0 x 0 where
+        it is to be found."""
+        given = self.firstphase_width, self.firstphase_height
+        return given if min(given) > 0 else (0, 0)
+
     @property
     def hires_by_scale(self) -> bool:
         """Whether `hr_scale` counts: no side of the hires pass is given."""
@@ -38,13 +77,28 @@ class Txt2ImgRequest(GenerationRequest):
 
     @property
     def hires_bounds(self) -> tuple[float, float]:
-        """Width and height of the final picture, in pixels, before they are rounded down."""
-        if self.hires_by_scale:
-            return self.width * self.hr_scale, self.height * self.hr_scale
-        return (
-            self.hr_resize_x or self.hr_resize_y * self.width / self.height,
-            self.hr_resize_y or self.hr_resize_x * self.height / self.width,
-        )
+        """Width and height that the first picture is enlarged to, in pixels, before they are rounded down and
+        anything is cut off."""
+        if self.overrides.values.get("use_old_hires_fix_width_height"):
+            return self.width, self.height
+        scale = self.hr_scale
+        if not self.hires_by_scale:
+            scale = max(self.hr_resize_x / self.width, self.hr_resize_y / self.height)
+        return self.width * scale, self.height * scale
+
+    def check_kind(self, limits: Limits) -> None:
+        if not self.enable_hr:
+            return
+        check_size(self.hires_bounds, limits, "hr_scale" if self.hires_by_scale else "hr_resize_x")
+        if max(self.first_size) > 0:
+            check_size(self.first_size, limits, "firstphase_width")
+            if min(self.first_size) < MIN_SIDE:
+                raise ContractError(f"should be 0, or {MIN_SIDE} or more", field="firstphase_width")
+
+
+def own_choice(name: str | None) -> str | None:
+    """A name that the hires pass has for itself, None for the ways to say that it has none."""
+    return None if name is None or name.strip().casefold() in SAME else name
 
 
 def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
@@ -55,8 +109,6 @@ def parse_txt2img(body: bytes, limits: Limits) -> Txt2ImgRequest:
             in `more`.
     """
     request = read_request(Txt2ImgRequest, body, limits)
-    if request.enable_hr:
-        check_size(request.hires_bounds, limits, "hr_scale" if request.hires_by_scale else "hr_resize_x")
-        if request.firstpass_image:
-            check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
+    if request.enable_hr and request.firstpass_image:
+        check_image(request.firstpass_image, field="firstpass_image", rules=limits.images)
     return request

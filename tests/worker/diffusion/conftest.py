@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.random_model import build_random_checkpoint
-from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+from easel_worker.generation import drawing
 
 from ...one_thread import one_thread
 
@@ -37,7 +37,7 @@ def draw(checkpoint: Checkpoint) -> Draw:
     """Draw a 64 x 64 picture in 4 steps, unless told otherwise."""
 
     def draw(**fields: Any) -> NDArray[np.uint8]:
-        job = Txt2ImgJob(**{"prompt": "a photo of a cat", "width": 64, "height": 64, "steps": 4, **fields})
-        return txt2img(checkpoint, job, on_step=lambda step, steps: None)
+        usual = {"prompt": "a photo of a cat", "width": 64, "height": 64, "steps": 4}
+        return drawing.draw(**{"checkpoint": checkpoint, **usual, **fields})
 
     return draw

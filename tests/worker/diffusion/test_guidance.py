@@ -18,6 +18,7 @@ from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.guidance_hooks import (
     GuidanceHooks,
     RefinerSwitch,
+    Successor,
     UNetInput,
     keep_unmasked,
     keep_unmasked_input,
@@ -341,7 +342,7 @@ def test_another_model_takes_over(checkpoint: Checkpoint) -> None:
 
     def load() -> Any:
         loaded.append(1)
-        return refiner, prompts(refiner, "a dog"), None, None
+        return Successor(refiner, prompts(refiner, "a dog"))
 
     # (999 - t) / 1000 of these four: 0, 0.25, 0.5 and 0.75.
     sigmas = [float(checkpoint.sigmas.table[t]) for t in (999, 749, 499, 249)]

@@ -180,8 +180,8 @@ def test_levels_of_a_model_that_was_halved_as_a_whole(sd15: ModelSigmas) -> None
     alphas = 1 / (1 + halved.table**2)
     halves = alphas.astype(np.float16).astype(np.float64)
     assert np.allclose(alphas, halves, rtol=1e-9, atol=0), "half precision's numbers"
-    assert np.allclose(halved.table, sd15.table, rtol=0.02)
-    assert not np.array_equal(halved.table, sd15.table)
+    assert 2**-14 < np.abs(alphas - 1 / (1 + sd15.table**2)).max() <= 2**-12, "half of its last place below 1"
+    assert (np.diff(halved.table) > 0).all()
     both = SamplerOptions(use_downcasted_alpha_bar=True, sd_noise_schedule="Zero Terminal SNR")
     assert np.array_equal(model_levels(sd15, both).table, halved.zero_terminal_snr().table)
 

@@ -14,11 +14,12 @@ import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_contract.errors import ContractError
+from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.errors import JobError, NanError
 from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.samplers.registry import SAMPLERS
-from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+from easel_worker.generation.studio import QuietWatch
 
 Draw = Callable[..., NDArray[np.uint8]]
 CPU = torch.device("cpu")
@@ -52,7 +53,13 @@ def test_prompt_seed_and_steps_change_the_picture(sampler: str, draw: Draw) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"cfg_scale": 3.0}, {"cfg_scale": 1.0}, {"clip_skip": 2}, {"rng": "CPU"}, {"scheduler": "exponential"}],
+    [
+        {"cfg_scale": 3.0},
+        {"cfg_scale": 1.0},
+        {"CLIP_stop_at_last_layers": 2},
+        {"randn_source": "CPU"},
+        {"scheduler": "exponential"},
+    ],
     ids=str,
 )
 def test_other_fields_change_the_picture(change: dict[str, Any], draw: Draw) -> None:
@@ -74,10 +81,10 @@ def test_automatic_is_the_samplers_own_schedule(draw: Draw) -> None:
 
 
 def test_eta_is_for_samplers_that_add_noise(draw: Draw) -> None:
-    np.testing.assert_array_equal(draw(sampler="Euler", eta=0.0), draw(sampler="Euler", eta=1.0))
-    assert mean_difference(draw(sampler="Euler a"), draw(sampler="Euler a", eta=0.0)) > 1
-    np.testing.assert_array_equal(draw(sampler="Euler a", eta=0.0), draw(sampler="Euler"))
-    assert mean_difference(draw(sampler="DDIM"), draw(sampler="DDIM", eta=1.0)) > 1
+    np.testing.assert_array_equal(draw(sampler="Euler", eta_ancestral=0.0), draw(sampler="Euler"))
+    assert mean_difference(draw(sampler="Euler a"), draw(sampler="Euler a", eta_ancestral=0.0)) > 1
+    np.testing.assert_array_equal(draw(sampler="Euler a", eta_ancestral=0.0), draw(sampler="Euler"))
+    assert mean_difference(draw(sampler="DDIM"), draw(sampler="DDIM", eta_ddim=1.0)) > 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def test_any_size_is_rounded_down_to_eights(
     ("prediction", "cfg_scale"), [("epsilon", 7.0), ("v_prediction", 3.0), ("epsilon", 1.0)]
 )
 def test_draws_what_the_diffusers_pipeline_draws(
-    prediction: str, cfg_scale: float, model_folder: Path, tmp_path: Path
+    prediction: str, cfg_scale: float, model_folder: Path, tmp_path: Path, draw: Draw
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
@@ -102,10 +109,17 @@ def test_draws_what_the_diffusers_pipeline_draws(
     config = json.loads(config_path.read_text())
     config_path.write_text(json.dumps({**config, "prediction_type": prediction}))
     checkpoint = load_checkpoint(folder, device=CPU, dtype=torch.float32)
-    ours = txt2img(
-        checkpoint,
-        Txt2ImgJob("a red house", "blurry", (21,), 8, cfg_scale, 96, 64, "Euler", "uniform"),
-        on_step=lambda step, steps: None,
+    ours = draw(
+        checkpoint=checkpoint,
+        prompt="a red house",
+        negative_prompt="blurry",
+        seeds=(21,),
+        steps=8,
+        cfg_scale=cfg_scale,
+        width=96,
+        height=64,
+        sampler="Euler",
+        scheduler="uniform",
     )
 
     pipeline = StableDiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
@@ -126,71 +140,61 @@ def test_draws_what_the_diffusers_pipeline_draws(
     assert largest_difference(ours, (theirs * 255).round().astype(np.uint8)) <= 2
 
 
-def test_every_step_is_reported(checkpoint: Checkpoint) -> None:
-    seen: list[tuple[int, int]] = []
-    job = Txt2ImgJob("a cat", width=64, height=64, steps=3)
-    txt2img(checkpoint, job, on_step=lambda step, steps: seen.append((step, steps)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+class Steps(QuietWatch):
+    """Writes down every step, and raises at `stop`."""
 
+    def __init__(self, stop: int | None = None) -> None:
+        self.seen: list[tuple[int, int]] = []
+        self._stop = stop
 
-def test_ddim_reports_the_steps_that_run(checkpoint: Checkpoint) -> None:
-    seen: list[tuple[int, int]] = []
-    job = Txt2ImgJob("a cat", width=64, height=64, steps=5, sampler="DDIM")
-    txt2img(checkpoint, job, on_step=lambda step, steps: seen.append((step, steps)))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+        self.seen.append((done, steps))
+        if done == self._stop:
+            raise StopNowError
 
 
 class StopNowError(Exception):
     pass
 
 
+@pytest.mark.parametrize(
+    ("sampler", "steps", "seen"),
+    [("Euler", 3, [(1, 3), (2, 3), (3, 3)]), ("DDIM", 5, [(1, 4), (2, 4), (3, 4), (4, 4)])],
+)
+def test_every_step_that_runs_is_reported(
+    sampler: str, steps: int, seen: list[tuple[int, int]], draw: Draw
+) -> None:
+    watch = Steps()
+    draw(sampler=sampler, steps=steps, watch=watch)
+    assert watch.seen == seen
+
+
 @pytest.mark.parametrize("sampler", ["Euler", "DPM++ SDE", "DPM fast", "DPM adaptive", "PLMS"])
-def test_on_step_stops_the_job(sampler: str, checkpoint: Checkpoint) -> None:
-    seen: list[int] = []
-
-    def stop(step: int, steps: int) -> None:
-        seen.append(step)
-        if step == 2:
-            raise StopNowError
-
+def test_what_a_watch_raises_stops_the_drawing(sampler: str, draw: Draw) -> None:
+    watch = Steps(stop=2)
     with pytest.raises(StopNowError):
-        txt2img(checkpoint, Txt2ImgJob("a cat", width=64, height=64, steps=8, sampler=sampler), on_step=stop)
-    assert seen == [1, 2]
+        draw(steps=8, sampler=sampler, watch=watch)
+    assert [done for done, _ in watch.seen] == [1, 2]
 
 
 @pytest.mark.parametrize(("part", "named"), [("unet", "the UNet"), ("vae", "the VAE")])
-def test_numbers_that_overflow_are_named(part: str, named: str, model_folder: Path) -> None:
+def test_numbers_that_overflow_are_named(part: str, named: str, model_folder: Path, draw: Draw) -> None:
     checkpoint = load_checkpoint(model_folder, device=CPU, dtype=torch.float32)
     next(getattr(checkpoint, part).parameters()).fill_(float("nan"))
     if part == "vae":
         checkpoint.vae.post_quant_conv.weight.fill_(float("inf"))
     with pytest.raises(NanError, match=f"{named} of tiny-random produced values that are not finite"):
-        txt2img(
-            checkpoint, Txt2ImgJob("a cat", width=64, height=64, steps=1), on_step=lambda step, steps: None
-        )
+        draw(checkpoint=checkpoint, steps=1)
 
 
 def test_bf16_draws_nearly_the_same(model_folder: Path, draw: Draw) -> None:
     checkpoint = load_checkpoint(model_folder, device=CPU, dtype=torch.bfloat16)
-    job = Txt2ImgJob("a photo of a cat", width=64, height=64, steps=4)
-    picture = txt2img(checkpoint, job, on_step=lambda step, steps: None)
     other = mean_difference(draw(), draw(seeds=(1,)))
-    assert mean_difference(draw(), picture) < 0.5 * other
+    assert mean_difference(draw(), draw(checkpoint=checkpoint)) < 0.5 * other
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"seeds": ()}, "seeds: at least one"),
-        ({"steps": 0}, "steps: 0 should be 1 or more"),
-        ({"width": 7}, "width: 7 should be 8 or more"),
-        ({"height": 0}, "height: 0 should be 8 or more"),
-        ({"cfg_scale": float("nan")}, "cfg_scale: nan should be a finite number"),
-        ({"sampler": "Eul"}, "sampler: 'Eul' is unknown"),
-        ({"scheduler": "slow"}, "scheduler: 'slow' is unknown"),
-        ({"rng": "TPU"}, "rng: 'TPU' is unknown"),
-    ],
-)
-def test_what_cannot_be_drawn_is_named(fields: dict[str, Any], message: str, draw: Draw) -> None:
-    with pytest.raises(JobError, match=message):
-        draw(**fields)
+def test_what_cannot_be_drawn_is_named(draw: Draw) -> None:
+    with pytest.raises(JobError, match="steps: 0 should be 1 or more"):
+        draw(steps=0)
+    with pytest.raises(ContractError, match="Sampler not found: 'Eul'"):
+        draw(sampler="Eul")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
@@ -76,6 +77,14 @@ def test_a_label_that_is_too_long() -> None:
         resolve("a" * 70 + ".example", 80, 10)
 
 
-def test_no_answer_in_time() -> None:
-    with pytest.raises(TimeoutError):
-        resolve("localhost", 80, 0)
+def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[object]:
+        answer.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(TimeoutError, match="no answer for the name localhost"):
+        resolve("localhost", 80, 0.01)
+    answer.set()

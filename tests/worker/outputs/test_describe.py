@@ -124,7 +124,7 @@ def test_info_has_a1111s_keys_and_one_entry_per_picture() -> None:
     made = record(
         batch_size=2, styles=["x"], denoising_strength=0.0, extra={"A": 1, "B": object(), "C": float("nan")}
     )
-    told = describe(made, [facts(7, "p1"), facts(8, "p2")], ["t0", "t1", "t2"], grid=True)
+    told = describe(made, [facts(7, "p1"), facts(8, "p2")], ["t0", "t1", "t2"], grids=1)
     json.dumps(told, allow_nan=False)
 
     assert told["all_prompts"] == ["p1", "p2"]

@@ -1,7 +1,7 @@
 """The judge: asks the model for held-out combinations and measures whether it drew them.
 
 Colours, places and counts come from plain statistics (`measure`), shapes from a CNN trained on clean drawings
-(`classifier`). Pictures are drawn by the worker's own `txt2img`, as a user's are.
+(`classifier`). Pictures are drawn by the worker's own pipeline, as a user's are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from easel_shapes.recipe import classifier, measure
 from easel_shapes.recipe.scenes import held_out_combinations, is_held_out
 from easel_shapes.recipe.words import COLOURS, PLURALS, POSITIONS, SHAPES
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
-from easel_worker.diffusion.txt2img import Txt2ImgJob, txt2img
+from easel_worker.generation import drawing
 
 STEPS = 20
 CFG_SCALE = 7.0
@@ -160,7 +160,7 @@ def evaluate(
 def draw(checkpoint: Checkpoint, prompt: str, *, seeds: tuple[int, ...], **fields: Any) -> NDArray[np.uint8]:
     """The judged settings' pictures of one prompt: (len(seeds), height, width, 3).
 
-    `fields` are `Txt2ImgJob`'s, in place of the judged settings.
+    `fields` are `easel_worker.generation.drawing.draw`'s, in place of the judged settings.
     """
     settings = {
         "steps": STEPS,
@@ -170,8 +170,7 @@ def draw(checkpoint: Checkpoint, prompt: str, *, seeds: tuple[int, ...], **field
         "height": _SIDE,
         **fields,
     }
-    job = Txt2ImgJob(prompt=prompt, seeds=seeds, **settings)
-    return txt2img(checkpoint, job, on_step=lambda done, steps: None)
+    return drawing.draw(checkpoint, prompt, seeds=seeds, **settings)
 
 
 def judge_network(path: Path, steps: int) -> classifier.ShapeNet:

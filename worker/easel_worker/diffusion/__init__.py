@@ -5,7 +5,7 @@ code, because the picture depends on it: what a client asks of AUTOMATIC1111's A
 picture here.
 
     load_checkpoint (checkpoint.py) ──> Checkpoint
-    Txt2ImgJob ──> txt2img (txt2img.py)
+    easel_worker.generation (a request's jobs, their batches and passes)
                      ├── prompts/     the language of prompts, on plain text
                      ├── text.py      text -> encoding, in chunks of 75 tokens: chunks.py, embeddings.py,
                      │                text_encoders.py, emphasis.py

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 
 from easel_worker.diffusion.errors import CheckpointError
-from easel_worker.diffusion.libraries import (
-    AutoencoderKL,
-    CLIPTextConfig,
-    CLIPTextModel,
-    UNet2DConditionModel,
-)
+from easel_worker.diffusion.folder import load_folder
+from easel_worker.diffusion.parts import ModelParts, Prediction
 from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
+from easel_worker.diffusion.single_file.load import load_file_parts
+from easel_worker.diffusion.size_ids import BASE_NUMBERS, REFINER_NUMBERS
 from easel_worker.diffusion.text import ConditioningCache
-from easel_worker.diffusion.tokenizer import load_tokenizer
-from easel_worker.diffusion.weights import keep_name, load_weights, read_config, rename_clip, rename_vae
-
-Prediction = Literal["epsilon", "v_prediction"]
-
 
 _TAKES: dict[int, Literal["latent", "mask", "picture"]] = {0: "latent", 4: "picture", 5: "mask"}
 """What a UNet is for, by how many channels it takes beside the latent's."""
@@ -33,7 +26,7 @@ class Checkpoint:
 
     `unet`, `vae` and `text_encoder` are diffusers' and transformers' modules in evaluation mode.
     `conditionings` remembers encoded prompts for as long as the model lives. SDXL has a second text encoder
-    with its own tokenizer.
+    with its own tokenizer; SDXL's refiner has only that one, as its first.
     """
 
     name: str
@@ -66,100 +59,97 @@ class Checkpoint:
         )
 
     @property
+    def size_numbers(self) -> int:
+        """How many numbers about the picture the UNet is told: 6 for SDXL, 5 for its refiner, else 0."""
+        return _size_numbers(self.unet, self.text_encoder_2 or self.text_encoder)
+
+    @property
     def scaling_factor(self) -> float:
         """What the VAE's latents are multiplied with before the UNet sees them; 0.18215 for SD 1.x."""
         return float(self.vae.config.scaling_factor)
 
 
-def load_checkpoint(path: Path, *, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """Load a diffusers folder: unet/, vae/, text_encoder/, scheduler/; tokenizer/ unless it is CLIP's own.
+def load_checkpoint(
+    path: Path, *, device: torch.device, dtype: torch.dtype, allow_pickle: bool = False
+) -> Checkpoint:
+    """Load a model: a diffusers folder, or a single file in LDM's format.
 
-    Weights are read from safetensors only, converted to `dtype` and put on `device`; nothing is downloaded.
-    The checkpoint's name is the folder's. Raises `CheckpointError` for everything that is wrong with the
-    folder.
+    Its name is the folder's, or the file's without suffix. Weights are converted to `dtype` and put on
+    `device`; nothing is downloaded. allow_pickle: files that are no safetensors are read too, with torch's
+    restricted reader.
+
+    Raises:
+        CheckpointError: for everything that is wrong with the folder or file.
     """
-    if path.is_file():
-        raise CheckpointError(
-            f"{path} is a file: expected a diffusers model folder with unet/, vae/, text_encoder/"
-        )
-    if not path.is_dir():
-        raise CheckpointError(f"{path} does not exist: expected a diffusers model folder")
-    scheduler = read_config(path / "scheduler" / "scheduler_config.json")
-    sigmas = model_sigmas(scheduler)
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise CheckpointError(f"{path}: prediction_type {prediction!r} is unknown: epsilon or v_prediction")
-
-    unet = _build(UNet2DConditionModel.from_config, path / "unet")
-    load_weights(unet, path / "unet", "diffusion_pytorch_model", keep_name, dtype=dtype, device=device)
-    vae = _build(AutoencoderKL.from_config, path / "vae")
-    load_weights(vae, path / "vae", "diffusion_pytorch_model", rename_vae, dtype=dtype, device=device)
-    text_encoder = _build(_text_encoder, path / "text_encoder")
-    load_weights(text_encoder, path / "text_encoder", "model", rename_clip, dtype=dtype, device=device)
-    _fill_position_ids(text_encoder, device)
-    tokenizer = load_tokenizer(path / "tokenizer")
-    _check_fit(path, unet, vae, text_encoder, tokenizer)
-
-    modules = (unet, vae, text_encoder)
-    for module in modules:
+    if path.is_dir():
+        parts, name = load_folder(path, device=device, dtype=dtype), path.name
+    elif path.is_file():
+        parts = load_file_parts(path, device=device, dtype=dtype, allow_pickle=allow_pickle)
+        name = path.stem
+    else:
+        raise CheckpointError(f"{path} does not exist: expected a model file or a diffusers model folder")
+    _check_fit(path, parts)
+    for module in parts.modules:
         module.eval().requires_grad_(False)
-    for module in (unet, vae):
+    for module in (parts.unet, parts.vae):
         # Convolutions are the bulk of the work, and both cuDNN and oneDNN prefer channels last.
         module.to(memory_format=torch.channels_last)
     return Checkpoint(
-        name=path.name,
+        name=name,
         path=path,
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        prediction_type=cast(Prediction, prediction),
-        sigmas=sigmas,
+        unet=parts.unet,
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        prediction_type=parts.prediction_type,
+        sigmas=model_sigmas(parts.scheduler),
         device=device,
         dtype=dtype,
-        nbytes=sum(_nbytes(module) for module in modules),
+        nbytes=sum(_nbytes(module) for module in parts.modules),
+        text_encoder_2=parts.text_encoder_2,
+        tokenizer_2=parts.tokenizer_2,
     )
 
 
-def _build(make: Any, folder: Path) -> Any:
-    """The module that config.json describes, without memory for its weights yet."""
-    config = read_config(folder / "config.json")
-    try:
-        with torch.device("meta"):
-            return make(config)
-    except Exception as error:  # the libraries raise anything for a configuration they cannot follow
-        raise CheckpointError(
-            f"{folder / 'config.json'} describes no model that we can build: {error}"
-        ) from error
-
-
-def _text_encoder(config: dict[str, Any]) -> Any:
-    return CLIPTextModel(CLIPTextConfig.from_dict(config))
-
-
-def _fill_position_ids(text_encoder: Any, device: torch.device) -> None:
-    """The one buffer that no file stores (0, 1, 2, ...) and that the meta device left empty."""
-    embeddings = text_encoder.embeddings
-    count = embeddings.position_embedding.num_embeddings
-    embeddings.position_ids = torch.arange(count, device=device).expand((1, -1))
-
-
-def _check_fit(path: Path, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any) -> None:
-    width, wanted = text_encoder.config.hidden_size, unet.config.cross_attention_dim
+def _check_fit(path: Path, parts: ModelParts) -> None:
+    unet, encoders = parts.unet, parts.text_encoders
+    width, wanted = sum(encoder.config.hidden_size for encoder in encoders), unet.config.cross_attention_dim
     if width != wanted:
         raise CheckpointError(
             f"{path}: the UNet attends to {wanted} features, the text encoder gives {width}"
         )
-    latents = vae.config.latent_channels
+    latents = parts.vae.config.latent_channels
     if unet.config.in_channels - latents not in _TAKES:
         known = ", ".join(f"{latents + more} ({takes})" for more, takes in _TAKES.items())
         raise CheckpointError(
             f"{path}: the UNet takes {unet.config.in_channels} channels, the VAE's latents have {latents};"
             f" expected {known}"
         )
-    words, known = len(tokenizer), text_encoder.config.vocab_size
-    if words > known:
-        raise CheckpointError(f"{path}: the tokenizer has {words} tokens, the text encoder knows {known}")
+    for tokenizer, encoder in zip(parts.tokenizers, encoders, strict=True):
+        words, known_words = len(tokenizer), encoder.config.vocab_size
+        if words > known_words:
+            raise CheckpointError(
+                f"{path}: the tokenizer has {words} tokens, the text encoder knows {known_words}"
+            )
+    pooled = hasattr(encoders[-1], "text_projection")
+    if unet.config.addition_embed_type not in (None, "text_time"):
+        raise CheckpointError(f"{path}: addition_embed_type {unet.config.addition_embed_type!r} is unknown")
+    if pooled != (unet.config.addition_embed_type == "text_time"):
+        raise CheckpointError(f"{path}: a pooled text goes with an SDXL UNet, and neither without the other")
+    if pooled and _size_numbers(unet, encoders[-1]) not in (BASE_NUMBERS, REFINER_NUMBERS):
+        raise CheckpointError(
+            f"{path}: the UNet's projection_class_embeddings_input_dim leaves room for"
+            f" {_size_numbers(unet, encoders[-1])} numbers beside the pooled text;"
+            " expected 6 (SDXL) or 5 (its refiner)"
+        )
+
+
+def _size_numbers(unet: Any, last_encoder: Any) -> int:
+    config = unet.config
+    if config.addition_embed_type != "text_time":
+        return 0
+    pooled = int(last_encoder.config.projection_dim)
+    return (int(config.projection_class_embeddings_input_dim) - pooled) // int(config.addition_time_embed_dim)
 
 
 def _nbytes(module: torch.nn.Module) -> int:

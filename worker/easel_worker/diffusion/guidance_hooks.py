@@ -72,17 +72,27 @@ def keep_unmasked_input(init: torch.Tensor, mask: torch.Tensor) -> Blend:
     return lambda latent, sigma: torch.lerp(init * (sigma**2 + 1.0) ** 0.5, latent, mask)
 
 
+@dataclass(frozen=True, eq=False)
+class Successor:
+    """What `Guidance.switch` goes on with."""
+
+    checkpoint: Checkpoint
+    conditioning: Conditioning
+    size_ids: SizeIds | None = None
+    empty: torch.Tensor | None = None
+
+
 @dataclass(eq=False)
 class RefinerSwitch:
     """A `before_call` hook that lets another model finish the picture, once.
 
-    at: from which part of the way on, 0 to 1. load: what `Guidance.switch` is to be called with, asked for
-    when it is time. by_steps: the way is counted in model calls (A1111's option
-    refiner_switch_by_sample_steps); otherwise in training timesteps, from the last down.
+    at: from which part of the way on, 0 to 1. load: the other model, asked for when it is time. by_steps: the
+    way is counted in model calls (A1111's option refiner_switch_by_sample_steps); otherwise in training
+    timesteps, from the last down.
     """
 
     at: float
-    load: Callable[[], tuple[Checkpoint, Conditioning, SizeIds | None, torch.Tensor | None]]
+    load: Callable[[], Successor]
     by_steps: bool = False
     done: bool = False
 
@@ -90,8 +100,8 @@ class RefinerSwitch:
         if self.done or self._way(guidance, sigma) < self.at:
             return
         self.done = True
-        checkpoint, conditioning, size_ids, empty = self.load()
-        guidance.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty)
+        to = self.load()
+        guidance.switch(to.checkpoint, to.conditioning, size_ids=to.size_ids, empty=to.empty)
 
     def _way(self, guidance: Guidance, sigma: float) -> float:
         if self.by_steps:

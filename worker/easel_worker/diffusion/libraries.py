@@ -17,8 +17,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import diffusers
 import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 for _logging in (diffusers.utils.logging, transformers.utils.logging):
     _logging.set_verbosity_error()
@@ -28,9 +29,11 @@ __all__ = [
     "AutoencoderKL",
     "CLIPTextConfig",
     "CLIPTextModel",
+    "CLIPTextModelWithProjection",
     "CLIPTokenizer",
     "UNet2DConditionModel",
     "load_file",
+    "safe_open",
     "save_file",
     "transformers",
 ]

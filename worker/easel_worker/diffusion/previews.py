@@ -40,8 +40,8 @@ MIN_INTERVAL_S = 0.25
 
 @dataclass(frozen=True)
 class PreviewSettings:
-    """A1111's options. every_n_steps: -1 shows finished batches only, 0 nothing. grid: all pictures of a batch,
-    otherwise its first."""
+    """A1111's options. every_n_steps: -1 shows finished batches only, 0 nothing. grid: all pictures of a
+    batch, otherwise its first."""
 
     enable: bool = True
     every_n_steps: int = 10

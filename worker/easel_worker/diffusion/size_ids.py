@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+BASE_NUMBERS, REFINER_NUMBERS = 6, 5
+"""How many numbers SDXL and its refiner are told."""
+
 
 @dataclass(frozen=True, eq=False)
 class SizeIds:

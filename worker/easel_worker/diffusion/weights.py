@@ -98,6 +98,11 @@ def rename_clip(name: str) -> str | None:
     return name.removeprefix("text_model.")
 
 
+def rename_clip_projected(name: str) -> str | None:
+    """CLIPTextModelWithProjection, which kept the prefix."""
+    return None if name.endswith("position_ids") else name
+
+
 def rename_vae(name: str) -> str:
     """AutoencoderKL: attention weights under their old names, as in the SD 1.5 folder on the hub."""
     found = re.match(r"(.*\.attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)$", name)

@@ -1,43 +1,61 @@
-"""What infotexts tell of a job beyond the fields that every picture has."""
+"""What infotexts tell of a job beyond the fields that every picture has.
+
+What only img2img has is told by `img2img.img2img_facts`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.generation.hires import hires_facts
-from easel_worker.generation.img2img import img2img_facts
 from easel_worker.generation.job import Job, Picture
+from easel_worker.generation.sampling import sampler_options
+
+SAMPLING = (
+    ("Sigma churn", "s_churn"),
+    ("Sigma tmin", "s_tmin"),
+    ("Sigma tmax", "s_tmax"),
+    ("Sigma noise", "s_noise"),
+    ("NGMS", "s_min_uncond"),
+    ("Schedule min sigma", "sigma_min"),
+    ("Schedule max sigma", "sigma_max"),
+    ("Schedule rho", "rho"),
+    ("Beta schedule alpha", "beta_dist_alpha"),
+    ("Beta schedule beta", "beta_dist_beta"),
+    ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
+    ("Noise Schedule", "sd_noise_schedule"),
+    ("Pad conds", "pad_cond_uncond"),
+)
+"""Key of the infotext: option that it tells."""
 
 
 def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     """A1111's extra generation parameters, in its order; what does not apply is None."""
     facts: dict[str, object] = {}
-    options, default = job.options, type(job.options)()
-    if job.source is not None:
-        facts |= img2img_facts(job.source)
-        if job.source.noise_multiplier != 1.0:
-            facts["Noise multiplier"] = job.source.noise_multiplier
     if job.hires is not None:
         facts |= hires_facts(job, job.hires, picture)
-    for key, option in (
-        ("Sigma churn", "s_churn"),
-        ("Sigma tmin", "s_tmin"),
-        ("Sigma tmax", "s_tmax"),
-        ("Sigma noise", "s_noise"),
-        ("NGMS", "s_min_uncond"),
-        ("Schedule min sigma", "sigma_min"),
-        ("Schedule max sigma", "sigma_max"),
-        ("Schedule rho", "rho"),
-        ("Beta schedule alpha", "beta_dist_alpha"),
-        ("Beta schedule beta", "beta_dist_beta"),
-        ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
-        ("Pad conds", "pad_cond_uncond"),
-        ("Extra noise", "img2img_extra_noise"),
-        ("Emphasis", "emphasis"),
-    ):
-        value = getattr(options, option)
-        if value != getattr(default, option):
-            facts[key] = value
+    spec = find_sampler(job.steps.choice.sampler)
+    eta = spec.eta(sampler_options(job.options))
+    if eta != spec.eta(sampler_options(type(job.options)())):
+        facts["Eta"] = eta
+    facts |= _changed(job, SAMPLING)
+    if job.source is not None and job.source.noise_multiplier != 1.0:
+        facts["Noise multiplier"] = job.source.noise_multiplier
+    facts |= _changed(job, [("Extra noise", "img2img_extra_noise")])
     if job.refiner is not None:
         facts |= {"Refiner": job.refiner.model.name, "Refiner switch at": job.refiner.switch_at}
-    return facts
+        if job.hires is not None:
+            facts |= _changed(job, [("Hires refiner", "hires_fix_refiner_pass")])
+        facts |= _changed(job, [("Refiner switch by sampling steps", "refiner_switch_by_sample_steps")])
+    return facts | _changed(job, [("Emphasis", "emphasis")])
+
+
+def _changed(job: Job, keys: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """The options that differ from their defaults."""
+    default = type(job.options)()
+    return {
+        key: getattr(job.options, option)
+        for key, option in keys
+        if getattr(job.options, option) != getattr(default, option)
+    }

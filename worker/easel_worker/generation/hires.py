@@ -35,7 +35,7 @@ def enlarge(
 
     checkpoint, after: of the first pass and of the second; they may be the same. fall_back: see `decode`.
     """
-    mode = next((name for name in LATENT_MODES if name.casefold() == hires.upscaler.casefold()), None)
+    mode = hires.upscaler if hires.upscaler in LATENT_MODES else None
     if mode is not None and checkpoint.shares_latents_with(after):
         enlarged = resize_latents(latents, size.latent_size, mode)
     else:
@@ -64,9 +64,9 @@ def hires_facts(job: Job, hires: Hires, picture: Picture) -> Mapping[str, object
         "Hires resize": None if by_scale else f"{hires.resize_x}x{hires.resize_y}",
         "Hires steps": hires.steps if hires.steps != job.steps.steps else None,
         "Hires upscaler": hires.upscaler,
-        "Hires checkpoint": hires.model.name if hires.model else None,
         "Hires sampler": choice.sampler if choice and choice.sampler != own.sampler else None,
         "Hires schedule type": choice.label if choice and choice.label != own.label else None,
+        "Hires checkpoint": hires.model.name if hires.model else None,
         "Hires prompt": hires.prompt if hires.prompt not in ("", picture.prompt) else None,
         "Hires negative prompt": hires.negative_prompt
         if hires.negative_prompt not in ("", picture.negative_prompt)

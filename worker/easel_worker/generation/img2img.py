@@ -19,10 +19,10 @@ from easel_worker.generation.result import Drawn
 from easel_worker.generation.sampling import noise_for
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.color import correct_colours
-from easel_worker.imaging.inpainting import Inpainting, MaskedContent, prepare
+from easel_worker.imaging.inpainting import Inpainting, MaskedContent, MaskFields, prepare
 from easel_worker.imaging.levels import to_unit
 from easel_worker.imaging.overlay import composite, mask_picture, masked_result
-from easel_worker.imaging.resize import ResizeMode, Size, resize
+from easel_worker.imaging.resize import ResizeMode, Size, resize, scale_to
 from easel_worker.imaging.soft_composite import SoftComposite, opacity_mask
 
 
@@ -96,12 +96,6 @@ def begin(
     )
 
 
-def _encoded(checkpoint: Checkpoint, image: Image.Image, size: Size) -> torch.Tensor:
-    """The latent of a picture at `size` in latent pixels; that of another size is stretched."""
-    latent = encode(checkpoint, [image])
-    return latent if latent.shape[-2:] == (size[1], size[0]) else resize_latents(latent, size)
-
-
 def _latent_masks(
     masked: Sequence[Inpainting | None], size: Size, device: torch.device
 ) -> torch.Tensor | None:
@@ -129,12 +123,13 @@ def _condition(
     if checkpoint.takes == "picture":
         return original / checkpoint.scaling_factor
     parts = []
+    width, height = (side * LATENT_FACTOR for side in size)
     for image, masked in chosen:
-        pixels = to_tensor(image)
+        # With resize mode 3 the picture still has its own size: only its latent was stretched.
+        pixels = to_tensor(scale_to(image, (width, height)))
         mask = torch.ones_like(pixels[:, :1])
         if masked is not None:
-            height, width = pixels.shape[-2:]
-            mask = torch.from_numpy(to_unit(masked.mask))[None, None, :height, :width]
+            mask = torch.from_numpy(to_unit(masked.mask))[None, None]
         parts.append(
             inpaint_conditioning(
                 pixels,
@@ -214,11 +209,24 @@ def _soft_composite(soft: SoftInpainting) -> SoftComposite:
 CONTENT_NAMES = ("fill", "original", "latent noise", "latent nothing")
 
 
-def img2img_facts(source: Source) -> Mapping[str, object]:
-    """What the infotext tells of an inpainting, in A1111's names and order."""
-    if source.mask is None:
-        return {}
-    fields = source.fields
+def img2img_facts(job: Job, checkpoint: Checkpoint, beginning: Beginning) -> Mapping[str, object]:
+    """What infotexts tell of an img2img, in A1111's names and order; nothing of a mask that was blank."""
+    source = beginning.source
+    facts: dict[str, object] = {}
+    if checkpoint.takes == "picture":
+        facts["Image CFG scale"] = source.image_cfg_scale
+    if checkpoint.takes == "mask":
+        facts["Conditional mask weight"] = job.options.inpainting_mask_weight
+    if beginning.mask is not None:
+        facts |= _mask_facts(source.fields)
+        if source.soft is not None:
+            facts |= _soft_facts(source.soft)
+    if source.noise_multiplier != 1.0:
+        facts["Noise multiplier"] = source.noise_multiplier
+    return facts
+
+
+def _mask_facts(fields: MaskFields) -> Mapping[str, object]:
     facts: dict[str, object] = {}
     if fields.blur_x == fields.blur_y:
         facts["Mask blur"] = fields.blur_x
@@ -231,3 +239,15 @@ def img2img_facts(source: Source) -> Mapping[str, object]:
     if fields.inverted:
         facts["Mask mode"] = "Inpaint not masked"
     return facts
+
+
+def _soft_facts(soft: SoftInpainting) -> Mapping[str, object]:
+    return {
+        "Soft inpainting enabled": True,
+        "Soft inpainting schedule bias": soft.mask_blend_power,
+        "Soft inpainting preservation strength": soft.mask_blend_scale,
+        "Soft inpainting transition contrast boost": soft.inpaint_detail_preservation,
+        "Soft inpainting mask influence": soft.composite_mask_influence,
+        "Soft inpainting difference threshold": soft.composite_difference_threshold,
+        "Soft inpainting difference contrast": soft.composite_difference_contrast,
+    }

@@ -50,8 +50,8 @@ class Hires:
     """The second pass of txt2img.
 
     scale, resize_x, resize_y: see `easel_worker.imaging.hires_size`. upscaler: a latent mode's name or an
-    upscaler's. model, choice: None takes the first pass's. prompt, negative_prompt: empty takes each
-    picture's own.
+    upscaler's, as they are listed. model, choice: None takes the first pass's. prompt, negative_prompt: empty
+    takes each picture's own.
     """
 
     steps: int

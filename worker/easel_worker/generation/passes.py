@@ -16,6 +16,7 @@ from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.guidance_hooks import (
     GuidanceHooks,
     RefinerSwitch,
+    Successor,
     keep_unmasked,
     keep_unmasked_input,
 )
@@ -31,6 +32,7 @@ from easel_worker.diffusion.sampling import (
     plan_img2img,
     plan_txt2img,
 )
+from easel_worker.diffusion.size_ids import BASE_NUMBERS, SizeIds, base_ids, refiner_ids
 from easel_worker.diffusion.soft_inpaint import SoftInpaint
 from easel_worker.diffusion.text import TextModel, TextOptions
 from easel_worker.diffusion.unet_batch import Padding
@@ -67,6 +69,7 @@ def first_pass(job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studi
         job.steps.steps,
         model=checkpoint.sigmas,
         options=sampler_options(job.options),
+        sdxl=checkpoint.size_numbers > 0,
     )
     the_pass = Pass(
         batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=_refines_first(job)
@@ -87,6 +90,7 @@ def img2img_pass(
         job.denoising_strength,
         model=checkpoint.sigmas,
         options=sampler_options(job.options, noise_multiplier=beginning.source.noise_multiplier),
+        sdxl=checkpoint.size_numbers > 0,
     )
     the_pass = Pass(batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=True)
     latents = _sample(job, the_pass, checkpoint, studio, beginning=beginning, init=beginning.init)
@@ -116,6 +120,7 @@ def hires_pass(
         model=checkpoint.sigmas,
         options=sampler_options(job.options, noise_multiplier=1.0),
         fixed_steps=True,
+        sdxl=checkpoint.size_numbers > 0,
     )
     if plan.steps == 0:
         return enlarged
@@ -153,6 +158,7 @@ def _sample(
     text = _text_model(job, checkpoint, studio)
     conditioning = _conditioning(job, the_pass, text)
     _tell_embeddings(job, conditioning, studio)
+    padding = _padding(job)
     guidance = Guidance(
         checkpoint,
         conditioning,
@@ -164,11 +170,12 @@ def _sample(
             s_min_uncond=options.s_min_uncond,
             s_min_uncond_all=options.s_min_uncond_all,
             skip_early_cond=options.skip_early_cond,
-            padding=_padding(job),
+            padding=padding,
         ),
         calls=max(plan.steps * plan.calls_per_step, 1),
         picture=_condition(job, the_pass, checkpoint, beginning),
-        empty=_empty(job, text),
+        size_ids=_size_ids(job, the_pass, checkpoint),
+        empty=text.encode("").context if padding == "empty" else None,
         hooks=_hooks(job, the_pass, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
@@ -194,10 +201,15 @@ def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None
     refiner = job.refiner
     if refiner is not None and the_pass.refined:
 
-        def load() -> tuple[Checkpoint, Conditioning, None, torch.Tensor | None]:
+        def load() -> Successor:
             other = _with_levels(studio.checkpoint(refiner.model), job)
             text = _text_model(job, other, studio)
-            return other, _conditioning(job, the_pass, text), None, _empty(job, text)
+            return Successor(
+                other,
+                _conditioning(job, the_pass, text),
+                size_ids=_size_ids(job, the_pass, other),
+                empty=text.encode("").context if _padding(job) == "empty" else None,
+            )
 
         by_steps = job.options.refiner_switch_by_sample_steps
         hooks.before_call.append(RefinerSwitch(refiner.switch_at, load, by_steps=by_steps))
@@ -218,6 +230,31 @@ def _condition(
     width, height = the_pass.size
     like = torch.empty(1, 4, height // LATENT_FACTOR, width // LATENT_FACTOR, device=checkpoint.device)
     return blank_conditioning(like, lambda pixels: encode_pixels(checkpoint, pixels))
+
+
+def _size_ids(job: Job, the_pass: Pass, checkpoint: Checkpoint) -> SizeIds | None:
+    """What an SDXL or its refiner is told about the picture: the pass's own size, and the options' crop."""
+    if not checkpoint.size_numbers:
+        return None
+    options = job.options
+    width, height = the_pass.size
+    if checkpoint.size_numbers == BASE_NUMBERS:
+        return base_ids(
+            width,
+            height,
+            crop_top=options.sdxl_crop_top,
+            crop_left=options.sdxl_crop_left,
+            device=checkpoint.device,
+        )
+    return refiner_ids(
+        width,
+        height,
+        crop_top=options.sdxl_crop_top,
+        crop_left=options.sdxl_crop_left,
+        aesthetic=options.sdxl_refiner_high_aesthetic_score,
+        negative_aesthetic=options.sdxl_refiner_low_aesthetic_score,
+        device=checkpoint.device,
+    )
 
 
 def _refines_first(job: Job) -> bool:
@@ -261,11 +298,6 @@ def _padding(job: Job) -> Padding:
     if job.options.pad_cond_uncond_v0:
         return "repeat"
     return "empty" if job.options.pad_cond_uncond else "none"
-
-
-def _empty(job: Job, text: TextModel) -> torch.Tensor | None:
-    """The encoded empty prompt, where shorter prompts are filled up with it."""
-    return text.encode("").context if _padding(job) == "empty" else None
 
 
 def _with_levels(checkpoint: Checkpoint, job: Job) -> Checkpoint:

@@ -15,13 +15,16 @@ from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
-from easel_contract.samplers import resolve
+from easel_contract.requests.checks import check_size
+from easel_contract.requests.scripts import SDUpscale
+from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
-from easel_contract.styles import StyleBook, apply_styles
+from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
 from easel_worker.diffusion.prompts.networks import cut_networks
+from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
 from easel_worker.generation.scripts.running import Work, work_of
 from easel_worker.imaging.hires_size import legacy_sizes
@@ -31,14 +34,10 @@ from easel_worker.intake import Intake
 from easel_worker.seeds import resolve_seeds
 from easel_worker.settings import WorkerSettings
 
-SAME = frozenset({"", "none", "use same checkpoint", "use same sampler", "use same scheduler"})
-"""How clients say that the hires pass has no choice of its own, in lower case."""
-
 Opened = dict[str, Image.Image]
-"""The request's pictures by field."""
+"""The request's pictures by field, and those without their transparency by field and background."""
 
 STYLES = "styles.csv"
-LATENT_MODE_NAMES = frozenset(name.casefold() for name in LATENT_MODES)
 PIX2PIX_CFG = 1.5
 """`image_cfg_scale` where a request gives none."""
 
@@ -51,7 +50,8 @@ class Plan:
     job: Job
     """The request's own, before its script."""
     work: Work
-    model_hash: str
+    hashes: Mapping[ModelFile, str]
+    """The short hash of every checkpoint that its jobs begin with."""
     save_dir: SaveDir | None
     warnings: tuple[str, ...] = ()
     """What is done otherwise than asked, where the service is set to be lenient."""
@@ -84,12 +84,15 @@ class Planner:
             return self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
 
         job = job_of(request)
+        if isinstance(request.script, SDUpscale):
+            find_upscaler(self._models, request.script.upscaler_name, field="script_args.upscaler")
         save_dir = request.options.save_dir
+        work = work_of(request, job, job_of, self._limits)
         return Plan(
             request=request,
             job=job,
-            work=work_of(request, job, job_of, self._limits),
-            model_hash=self._library.short_hash(job.model),
+            work=work,
+            hashes={one.model: self._library.short_hash(one.model) for one in (job, *work.jobs)},
             save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
             warnings=tuple(dict.fromkeys(warnings)),
         )
@@ -102,7 +105,7 @@ class Planner:
         job = self._job(request, options, model, warnings)
         if isinstance(request, Img2ImgRequest):
             return self._img2img(request, job, opened)
-        return self._txt2img(request, job, opened) if isinstance(request, Txt2ImgRequest) else job
+        return self._txt2img(request, job, opened, warnings) if isinstance(request, Txt2ImgRequest) else job
 
     def _job(
         self, request: GenerationRequest, options: RenderOptions, model: ModelFile, warnings: list[str]
@@ -141,22 +144,9 @@ class Planner:
 
     def _pictures(self, request: GenerationRequest, warnings: list[str]) -> tuple[Picture, ...]:
         """Image i has seed + i; with a variation strength all have one seed, and subseed + i."""
-        prompt, negative_prompt = apply_styles(
-            request.prompt,
-            request.negative_prompt,
-            request.styles,
-            self._styles.styles(),
-            strict=request.strict,
-            max_chars=self._limits.max_prompt_chars,
+        prompt, negative_prompt = self._texts(
+            request, request.prompt, request.negative_prompt, "prompt", warnings
         )
-        prompt, negative_prompt = strip_comments(prompt), strip_comments(negative_prompt)
-        if not request.disable_extra_networks:
-            cut = cut_networks(prompt)
-            missing = [f"no {tag.kind} {tag.name[:100]!r}" for tag in cut.networks]
-            for problem in (*cut.problems, *missing):
-                if request.strict:
-                    raise ContractError(problem, field="prompt")
-                warnings.append(f"prompt: {problem}")
         count = request.images
         seeds = resolve_seeds(request.seed, count)
         if request.subseed_strength:
@@ -166,45 +156,82 @@ class Planner:
             for seed, subseed in zip(seeds, resolve_seeds(request.subseed, count), strict=True)
         )
 
-    def _txt2img(self, request: Txt2ImgRequest, job: Job, opened: Opened) -> Job:
+    def _texts(
+        self, request: GenerationRequest, prompt: str, negative_prompt: str, field: str, warnings: list[str]
+    ) -> tuple[str, str]:
+        """Both prompts with the request's styles and without comments. `field` is the prompt's."""
+        styles = self._styles.styles()
+        prompt, negative_prompt = apply_styles(
+            prompt,
+            negative_prompt,
+            request.styles,
+            styles,
+            strict=request.strict,
+            max_chars=self._limits.max_prompt_chars,
+        )
+        warnings += [f"styles: {problem}" for problem in unknown_styles(request.styles, styles)]
+        prompt, negative_prompt = strip_comments(prompt), strip_comments(negative_prompt)
+        if not request.disable_extra_networks:
+            cut = cut_networks(prompt)
+            missing = [f"no {tag.kind} {tag.name[:100]!r}" for tag in cut.networks]
+            for problem in (*cut.problems, *missing):
+                if request.strict:
+                    raise ContractError(problem, field=field)
+                warnings.append(f"{field}: {problem}")
+        return prompt, negative_prompt
+
+    def _txt2img(self, request: Txt2ImgRequest, job: Job, opened: Opened, warnings: list[str]) -> Job:
         if not request.enable_hr:
             return job
-        if job.options.use_old_hires_fix_width_height and request.firstphase_width:
-            given = request.firstphase_width, request.firstphase_height
-            first, enlarged = legacy_sizes((job.width, job.height), given)
+        if job.options.use_old_hires_fix_width_height:
+            first, enlarged = legacy_sizes((job.width, job.height), request.first_size)
             job = replace(job, width=first[0], height=first[1])
             request = request.model_copy(update={"hr_resize_x": enlarged[0], "hr_resize_y": enlarged[1]})
         firstpass = request.firstpass_image
         return replace(
             job,
-            hires=self._hires(request),
+            hires=self._hires(request, job, warnings),
             firstpass=self._flat(firstpass, "firstpass_image", job, opened) if firstpass else None,
         )
 
-    def _hires(self, request: Txt2ImgRequest) -> Hires:
-        name, sampler, scheduler = (
-            None if value is None or value.strip().casefold() in SAME else value
-            for value in (request.hr_checkpoint_name, request.hr_sampler_name, request.hr_scheduler)
+    def _hires(self, request: Txt2ImgRequest, job: Job, warnings: list[str]) -> Hires:
+        strength, name = request.denoising_strength, own_choice(request.hr_checkpoint_name)
+        prompt, negative_prompt = self._texts(
+            request, request.hr_prompt, request.hr_negative_prompt, "hr_prompt", warnings
         )
-        choice = None
-        if sampler or scheduler:
-            choice = resolve(sampler or request.choice.sampler, scheduler or request.choice.scheduler)
-        strength = request.denoising_strength
-        upscaler = request.hr_upscaler or DEFAULT_LATENT_MODE
-        if upscaler.casefold() not in LATENT_MODE_NAMES:
-            upscaler = find_upscaler(self._models, upscaler, field="hr_upscaler").name
-        return Hires(
+        hires = Hires(
             scale=request.hr_scale,
             resize_x=request.hr_resize_x,
             resize_y=request.hr_resize_y,
-            upscaler=upscaler,
+            upscaler=self._upscaler(request, warnings),
             steps=request.hr_second_pass_steps or request.steps,
             denoising_strength=Hires.denoising_strength if strength is None else strength,
             model=self._model(name, "hr_checkpoint_name") if name else None,
-            choice=choice,
-            prompt=request.hr_prompt,
-            negative_prompt=request.hr_negative_prompt,
+            choice=request.hires_choice,
+            # Where a request has none of its own, each picture keeps its own, whatever a style adds.
+            prompt=prompt if request.hr_prompt else "",
+            negative_prompt=negative_prompt if request.hr_negative_prompt else "",
         )
+        field = "hr_scale" if request.hires_by_scale else "hr_resize_x"
+        try:
+            check_size(size_of(job, hires).size, self._limits, field)
+        except ValueError as error:
+            raise ContractError(str(error), field=field) from None
+        return hires
+
+    def _upscaler(self, request: Txt2ImgRequest, warnings: list[str]) -> str:
+        """The hires pass's: a latent mode, or one of the upscalers."""
+        name = (request.hr_upscaler or DEFAULT_LATENT_MODE).strip()
+        for mode in LATENT_MODES:
+            if mode.casefold() == name.casefold():
+                return mode
+        try:
+            return find_upscaler(self._models, name, field="hr_upscaler").name
+        except ContractError as error:
+            if request.strict:
+                raise
+            warnings.append(f"{error}; {DEFAULT_LATENT_MODE} was used")
+            return DEFAULT_LATENT_MODE
 
     def _img2img(self, request: Img2ImgRequest, job: Job, opened: Opened) -> Job:
         options = job.options
@@ -247,9 +274,12 @@ class Planner:
         image = self._open(text, field, opened)
         if image.mode == "RGB":
             return image
-        flat = Image.new("RGB", image.size, job.options.img2img_background_color)
-        flat.paste(image, mask=image.getchannel("A"))
-        return flat
+        colour = job.options.img2img_background_color
+        key = f"{field} on {colour}"
+        if key not in opened:
+            opened[key] = Image.new("RGB", image.size, colour)
+            opened[key].paste(image, mask=image.getchannel("A"))
+        return opened[key]
 
     def _model(self, name: str, field: str) -> ModelFile:
         try:

@@ -7,11 +7,14 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from PIL import Image
 
+from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.samplers.registry import find_sampler
@@ -40,20 +43,39 @@ def generate(job: Job, studio: Studio) -> Result:
     for batch in batches_of(job):
         studio.watch.batch_begins(len(batch))
         studio.told.clear()
-        if job.source is None:
-            drawn = _txt2img(job, batch, studio)
-        else:
-            drawn, extras = _img2img(job, job.source, batch, studio)
-            result.extras += extras
+        told: Mapping[str, object] = {}
+        with ExitStack() as stack:
+            lent = _tiled(studio, stack) if job.tiling else studio
+            if job.source is None:
+                drawn = _txt2img(job, batch, lent)
+            else:
+                begun_at = len(result.shots) % job.batch_size
+                drawn, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, lent)
+                result.extras += extras
         whole = not studio.watch.cut_short
         result.shots += [
-            Shot(one.image, picture, job, {**facts_of(job, picture), **studio.told}, one.copies, whole)
+            Shot(
+                one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies, whole
+            )
             for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
         if studio.watch.interrupted:
+            result.interrupted = True
             break
     return result
+
+
+def _tiled(studio: Studio, stack: ExitStack) -> Studio:
+    """The studio with every checkpoint that it lends, a refiner's too, drawing without edges until the stack
+    is left."""
+
+    def checkpoint(model: ModelFile) -> Checkpoint:
+        found = studio.checkpoint(model)
+        stack.enter_context(tiling(found.unet, found.vae))
+        return found
+
+    return replace(studio, checkpoint=checkpoint)
 
 
 def batches_of(job: Job) -> Iterator[Batch]:
@@ -65,16 +87,22 @@ def batches_of(job: Job) -> Iterator[Batch]:
         yield from job.batches
 
 
+def passes_of(job: Job) -> int:
+    """How often each batch of a job goes through a sampler."""
+    first = job.firstpass is None
+    second = job.hires is not None and job.hires.denoising_strength > 0
+    return first + second
+
+
 def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Drawn]:
     checkpoint = studio.checkpoint(job.model)
-    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
-        if job.firstpass is None:
-            latents = first_pass(job, batch, checkpoint, studio)
-        else:
-            latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
-        # What is skipped or interrupted in the first pass is shown as it is.
-        if job.hires is None or studio.watch.cut_short:
-            return _decoded(job, checkpoint, latents, studio)
+    if job.firstpass is None:
+        latents = first_pass(job, batch, checkpoint, studio)
+    else:
+        latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
+    # What is skipped or interrupted in the first pass is shown as it is.
+    if job.hires is None or studio.watch.cut_short:
+        return _decoded(job, checkpoint, latents, studio)
     return _hires(job, job.hires, batch, latents, checkpoint, studio)
 
 
@@ -87,21 +115,17 @@ def _hires(
     before = None
     if options.save_images_before_highres_fix:
         before = decode(first, latents, fall_back=options.auto_vae_precision)
-    with (
-        tiling(first.unet, first.vae, enabled=job.tiling),
-        tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling and checkpoint is not first),
-    ):
-        enlarged = hires.enlarge(
-            latents,
-            asked,
-            size,
-            checkpoint=first,
-            after=checkpoint,
-            upscaler=studio.upscaler,
-            fall_back=options.auto_vae_precision,
-        )
-        latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
-        drawn = _decoded(job, checkpoint, latents, studio)
+    enlarged = hires.enlarge(
+        latents,
+        asked,
+        size,
+        checkpoint=first,
+        after=checkpoint,
+        upscaler=studio.upscaler,
+        fall_back=options.auto_vae_precision,
+    )
+    latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
+    drawn = _decoded(job, checkpoint, latents, studio)
     if before is None:
         return drawn
     return [
@@ -110,13 +134,23 @@ def _hires(
     ]
 
 
-def _img2img(job: Job, source: Source, batch: Batch, studio: Studio) -> tuple[list[Drawn], list[Image.Image]]:
+def _beginning_at(source: Source, place: int) -> Source:
+    """The source for pictures from `place` in a batch on, where a sampler takes them one by one."""
+    images = source.images
+    place %= len(images)
+    return replace(source, images=images[place:] + images[:place]) if place else source
+
+
+def _img2img(
+    job: Job, source: Source, batch: Batch, studio: Studio
+) -> tuple[list[Drawn], list[Image.Image], Mapping[str, object]]:
+    """The finished pictures, the extra ones, and what infotexts tell of how they were made."""
     checkpoint = studio.checkpoint(job.model)
-    with tiling(checkpoint.unet, checkpoint.vae, enabled=job.tiling):
-        beginning = img2img.begin(job, source, batch, checkpoint, studio)
-        latents = img2img_pass(job, batch, checkpoint, beginning, studio)
-        drawn = _decoded(job, checkpoint, latents, studio)
-    return img2img.finish(job, source, drawn, latents, beginning)
+    beginning = img2img.begin(job, source, batch, checkpoint, studio)
+    latents = img2img_pass(job, batch, checkpoint, beginning, studio)
+    drawn = _decoded(job, checkpoint, latents, studio)
+    finished, extras = img2img.finish(job, source, drawn, latents, beginning)
+    return finished, extras, img2img.img2img_facts(job, checkpoint, beginning)
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:

@@ -49,13 +49,16 @@ class Result:
 
     grids: a script's own pictures of many pictures, shown in front; then no other grid is made. extras:
     pictures shown behind, without a seed of their own: masks, and states before a later stage. show_shots:
-    whether the shots themselves are shown beside the grids.
+    whether the shots themselves are shown beside the grids. facts: what the grids' infotexts tell of the
+    script. interrupted: there would have been more.
     """
 
     shots: list[Shot]
     grids: list[Image.Image] = field(default_factory=list)
     extras: list[Image.Image] = field(default_factory=list)
     show_shots: bool = True
+    facts: Mapping[str, object] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 Generate = Callable[[Job], Result]

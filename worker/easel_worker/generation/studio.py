@@ -43,6 +43,28 @@ class Watch(Protocol):
         """The running batch is to end now, with the latents as they are: interrupted, or skipped."""
 
 
+class QuietWatch:
+    """A watch that nobody looks at, and that stops nothing."""
+
+    interrupted = False
+    cut_short = False
+
+    def loading(self) -> None:
+        """Nobody is told."""
+
+    def batch_begins(self, images: int) -> None:
+        """Nobody is told."""
+
+    def pass_begins(self, steps: int) -> None:
+        """Nobody is told."""
+
+    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+        """Nobody is told."""
+
+    def batch_done(self, images: int) -> None:
+        """Nobody is told."""
+
+
 RestoreFaces = Callable[[Image.Image, str, float], Image.Image]
 """(picture, the restorer's name, CodeFormer's weight) -> the picture with its faces restored."""
 

@@ -8,6 +8,7 @@ import base64
 import json
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from easel_contract.requests import GenerationRequest, Img2ImgRequest
 from easel_contract.results import Outcome, a1111_result, eas_result
 from easel_store import Store
+from easel_worker.generation.job import Job
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
@@ -45,8 +47,9 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
     plan, request, result = rendered.plan, rendered.plan.request, rendered.result
     options = plan.job.options
     saving = plan.save_dir is not None or request.save_images
+    when = datetime.now().astimezone()
     rendering = Rendering(
-        _record(plan),
+        _record(plan, plan.job, result.shots[0].facts if result.shots else {}, when),
         [np.asarray(shot.image) for shot in result.shots],
         _facts(rendered),
         extras=[np.asarray(image) for image in result.extras],
@@ -58,6 +61,8 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
             for i, shot in enumerate(result.shots)
             for suffix, image in shot.copies.items()
         ],
+        records=[_record(plan, shot.job, shot.facts, when) for shot in result.shots],
+        script=result.facts,
     )
     products = make_products(rendering, options, saving=saving)
 
@@ -94,12 +99,12 @@ def _echo(request: GenerationRequest) -> dict[str, Any]:
     return echoed
 
 
-def _record(plan: Plan) -> GenerationRecord:
-    request, job = plan.request, plan.job
+def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -> GenerationRecord:
+    """What is told of a job, which a script may have made of the request. `facts`: of one of its pictures."""
+    request = plan.request
     options, choice = job.options, job.steps.choice
-    strength = getattr(request, "denoising_strength", None)
-    if job.hires is not None:
-        strength = job.hires.denoising_strength
+    strength = job.hires.denoising_strength if job.hires else job.denoising_strength
+    weight = facts.get("Conditional mask weight")
     first = job.pictures[0]
     return GenerationRecord(
         kind=job.kind,
@@ -115,21 +120,22 @@ def _record(plan: Plan) -> GenerationRecord:
         batch_size=job.batch_size,
         n_iter=request.n_iter,
         model_name=job.model.name,
-        model_hash=plan.model_hash,
+        model_hash=plan.hashes[job.model],
         rng=options.randn_source,
-        when=datetime.now().astimezone(),
+        when=when,
         restore_faces=job.restore_faces,
         face_restoration_model=options.face_restoration_model if job.restore_faces else None,
         subseed_strength=job.subseed_strength,
         seed_resize_from_w=job.seed_resize_from[0] if job.seed_resize_from else -1,
         seed_resize_from_h=job.seed_resize_from[1] if job.seed_resize_from else -1,
+        hires=job.hires is not None,
         denoising_strength=strength if job.hires or job.source else None,
+        conditional_mask_weight=weight if isinstance(weight, float) else None,
         clip_skip=options.CLIP_stop_at_last_layers,
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
         tiling=job.tiling,
         styles=request.styles,
         user=request.options.uid,
-        extra={} if request.eta is None else {"Eta": request.eta},
     )
 
 

@@ -29,7 +29,7 @@ from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import Networks
+from easel_worker.handlers.networks import networks_of
 from easel_worker.handlers.watch import TaskWatch
 from easel_worker.intake import Intake
 from easel_worker.models.cache import CheckpointCache
@@ -54,7 +54,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._store = configured_store(settings)
         self._planner = Planner(settings, self._library, Intake(self._limits.images))
         self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
-        self._networks = Networks(settings)
+        self._networks = networks_of(settings)
         self._embeddings = EmbeddingFolder(
             settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
         )

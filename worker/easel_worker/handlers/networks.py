@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from easel_worker.faces.restorers import FaceRestorers
 from easel_worker.failure import Failure, failure_of
@@ -31,7 +32,8 @@ class Placed:
 class Networks:
     """Loads networks on first use. Lives on the torch thread, but for `faces.check`.
 
-    torch is imported with the first of them: pictures can be enlarged with a filter without it.
+    torch is imported with the first of them: pictures can be enlarged with a filter without it. Handlers take
+    `networks_of` their settings instead of making one each.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -79,3 +81,12 @@ class Networks:
             dtype=self.placed.dtype,
             allow_pickle=self._settings.allow_pickle,
         )
+
+
+# By the settings' identity, which stays theirs: networks keep the settings that they were made for.
+_of_settings: WeakValueDictionary[int, Networks] = WeakValueDictionary()
+
+
+def networks_of(settings: WorkerSettings) -> Networks:
+    """The networks of the worker with these settings: its handlers share them, so none is loaded twice."""
+    return _of_settings.setdefault(id(settings), Networks(settings))

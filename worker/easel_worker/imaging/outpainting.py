@@ -180,7 +180,7 @@ def poor_mans(
     size = added.grown(image.size)
     canvas = Image.new("RGB", size)
     canvas.paste(image, (added.left, added.up))
-    grid = tile_grid(size, job_size, min(pixels, min(job_size) // 2))
+    grid = poor_mans_grid(size, job_size, pixels)
     tiles = split(canvas, grid)
     tile_masks = split(_frame(size, added, 2 * mask_blur), grid)
     latent_masks = split(_frame(size, added, mask_blur // 2), grid)
@@ -190,6 +190,11 @@ def poor_mans(
         if not masks.is_blank(mask)
     )
     return TiledCanvas(grid, tuple(tiles), runs, blur=2 * mask_blur)
+
+
+def poor_mans_grid(size: Size, job_size: Size, pixels: int) -> TileGrid:
+    """The tiles of a grown canvas of `size`: check how many there are before drawing."""
+    return tile_grid(size, job_size, min(pixels, min(job_size) // 2))
 
 
 def _side(direction: str) -> Side:

@@ -29,6 +29,11 @@ class TileGrid:
     columns: tuple[int, ...]
 
     @property
+    def count(self) -> int:
+        """How many tiles there are."""
+        return len(self.rows) * len(self.columns)
+
+    @property
     def regions(self) -> list[Region]:
         """The tiles' places, row by row."""
         width, height = self.tile

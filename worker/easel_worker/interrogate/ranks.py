@@ -31,8 +31,8 @@ class Ranks:
 
     @torch.inference_mode()
     def best(self, picture: Image.Image, lists: list[Path], most: int) -> list[str]:
-        """The best phrase of each list, or the best n where its name ends in ``.topN.txt``. Of each list `most`
-        lines are read, or all with 0."""
+        """The best phrase of each list, or the best n where its name ends in ``.topN.txt``. Of each list
+        `most` lines are read, or all with 0."""
         side = self._model.config.vision_config.image_size
         pixels = to_tensor(picture, side, crop=True).to(self._model.device)
         features = _unit(self._model.get_image_features(pixel_values=pixels))

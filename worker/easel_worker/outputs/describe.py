@@ -51,7 +51,11 @@ def describe(
         "seed_resize_from_w": record.seed_resize_from_w,
         "seed_resize_from_h": record.seed_resize_from_h,
         "denoising_strength": record.denoising_strength,
-        "extra_generation_params": {key: _jsonable(value) for key, value in record.extra.items()},
+        "extra_generation_params": {
+            key: _jsonable(value)
+            for key, value in {**record.extra, **images[0].extra}.items()
+            if value is not None
+        },
         "index_of_first_image": grids,
         "infotexts": list(infotexts),
         "styles": list(record.styles),

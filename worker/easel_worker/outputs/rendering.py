@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -41,7 +41,7 @@ class Rendering:
     record: GenerationRecord
     samples: Sequence[Picture]
     facts: Sequence[ImageFacts]
-    """One per sample."""
+    """One per sample, and at least one."""
     extras: Sequence[Picture] = ()
     """Answered behind the samples, without an infotext: control maps, masks, scripts' pictures."""
     copies: Sequence[Copy] = ()
@@ -51,6 +51,14 @@ class Rendering:
     """Indices of the samples that an interrupt or a skip ended on the way."""
     show_samples: bool = True
     """Whether the samples are answered beside the script's grids."""
+    records: Sequence[GenerationRecord] = ()
+    """One per sample, where a script made them by jobs of their own; empty: `record` holds for all."""
+    script: Mapping[str, object] = field(default_factory=dict)
+    """What is told of the script in its grids' infotexts."""
+
+    def record_of(self, sample: int) -> GenerationRecord:
+        """The record of one sample."""
+        return self.records[sample] if self.records else self.record
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def make_products(rendering: Rendering, options: RenderOptions, *, saving: bool)
     record, facts = rendering.record, rendering.facts
     products = []
     for index, image in enumerate(rendering.grids):
-        text = grid_infotext(record, facts[0], options)
+        text = grid_infotext(record.with_extra(rendering.script), facts[0], options)
         products.append(Product("grid", index, image, encode(image, text, options.grid_format, options)))
     enough = len(rendering.samples) > 1 or not options.grid_only_if_multiple
     shape = grid_shape(len(rendering.samples), options, record.batch_size)
@@ -113,7 +121,9 @@ def make_products(rendering: Rendering, options: RenderOptions, *, saving: bool)
         grid = make_grid(rendering.samples, shape, ImageColor.getrgb(options.grid_background_color))
         text = grid_infotext(record, facts[0], options)
         products.append(Product("grid", 0, grid, encode(grid, text, options.grid_format, options)))
-    texts = [infotext(record, one, options) for one in facts]
+    # An interrupted script may have drawn nothing, and `facts` is of what it would have drawn.
+    drawn = range(len(rendering.samples))
+    texts = [infotext(rendering.record_of(i), facts[i], options) for i in drawn]
     for index, (image, text) in enumerate(zip(rendering.samples, texts, strict=True)):
         products.append(Product("sample", index, image, encode(image, text, options.samples_format, options)))
     for index, image in enumerate(rendering.extras):

@@ -50,12 +50,13 @@ class Saver:
         Raises:
             ContractError: an output folder of the options leads out of the store, or into Easel's own.
         """
-        for folder in (_samples_folder(options, kind), _grids_folder(options, kind)):
-            root = resolve_save_dir(folder, self._mounts)
+        for purpose in ("samples", "grids"):
+            option = _folder_option(options, kind, purpose)
+            root = self._folder(options, option)
             try:
                 check_key(root.key(_LONGEST_NAME))
             except StoreError as error:
-                raise ContractError(str(error), field="override_settings.outdir_samples") from None
+                raise ContractError(str(error), field=_field(option)) from None
 
     def save_cloud(self, products: Products, folder: SaveDir) -> list[Saved]:
         """Store everything below `folder` for a request with `save_dir`; extras are its control maps.
@@ -98,11 +99,11 @@ class Saver:
             ContractError: an output folder of the options leads out of the store.
         """
         options, record = products.options, products.rendering.record
-        samples = resolve_save_dir(_samples_folder(options, record.kind), self._mounts)
+        samples = self._folder(options, _folder_option(options, record.kind, "samples"))
         saved: list[Saved] = []
         for product in products.all:
             if product.role == "grid" and options.grid_save:
-                grids = resolve_save_dir(_grids_folder(options, record.kind), self._mounts)
+                grids = self._folder(options, _folder_option(options, record.kind, "grids"))
                 saved.append(
                     self._put_named(product, grids, grid_name(_subject(products, product)), products)
                 )
@@ -115,6 +116,9 @@ class Saver:
             text = saved[-1].product.file.infotext
             self._store.put(LAST_INFOTEXT, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
         return saved
+
+    def _folder(self, options: RenderOptions, option: str) -> SaveDir:
+        return resolve_save_dir(str(getattr(options, option)), self._mounts, field=_field(option))
 
     def _put_named(self, product: Product, root: SaveDir, name: PatternName, products: Products) -> Saved:
         folder = f"{name.folder}/" if name.folder else ""
@@ -155,18 +159,21 @@ def presign(store: Store, saved: Sequence[Saved], expires_s: int) -> list[str] |
         return None
 
 
-def _samples_folder(options: RenderOptions, kind: str) -> str:
-    return options.outdir_samples or str(getattr(options, f"outdir_{kind}_samples"))
+def _folder_option(options: RenderOptions, kind: str, purpose: str) -> str:
+    """The option that says where the ``samples`` or ``grids`` of a kind go: one for all kinds, where it is
+    set."""
+    common = f"outdir_{purpose}"
+    return common if getattr(options, common) else f"outdir_{kind}_{purpose}"
 
 
-def _grids_folder(options: RenderOptions, kind: str) -> str:
-    return options.outdir_grids or str(getattr(options, f"outdir_{kind}_grids"))
+def _field(option: str) -> str:
+    return f"override_settings.{option}"
 
 
 def _subject(products: Products, product: Product) -> Subject:
     rendering = products.rendering
     return Subject(
-        record=rendering.record,
+        record=rendering.record_of(product.index) if product.role == "sample" else rendering.record,
         facts=rendering.facts[product.index],
         seeds=tuple(one.seed for one in rendering.facts),
         index=product.index,

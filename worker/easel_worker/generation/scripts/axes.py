@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,12 @@ def _styles(fields: Fields, value: Any, values: Sequence[Any]) -> None:
     fields["styles"] = [*fields["styles"], *(part.strip() for part in str(value).split(",") if part.strip())]
 
 
+def _faces(fields: Fields, value: Any, values: Sequence[Any]) -> None:
+    fields["restore_faces"] = str(value).strip().casefold() != "none"
+    if fields["restore_faces"]:
+        _option("face_restoration_model")(fields, value, values)
+
+
 _NO_MERGING = "tokens are never merged here"
 
 AXES: tuple[Axis, ...] = (
@@ -128,7 +135,7 @@ AXES: tuple[Axis, ...] = (
     Axis("VAE", "text", _option("sd_vae")),
     Axis("Styles", "text", _styles),
     Axis("UniPC Order", "int", _option("uni_pc_order")),
-    Axis("Face restore", "text", None, refusal="use the option face_restoration_model"),
+    Axis("Face restore", "text", _faces),
     Axis("Token merging ratio", "float", None, refusal=_NO_MERGING),
     Axis("Token merging ratio high-res", "float", None, refusal=_NO_MERGING),
     Axis("Always discard next-to-last sigma", "bool", _option("always_discard_next_to_last_sigma")),
@@ -180,9 +187,12 @@ class AxisValues:
     def caption(self, place: int) -> str:
         if self.axis.label == "Nothing":
             return ""
+        return f"{self.axis.label}: {self.shown(place)}"
+
+    def shown(self, place: int) -> str:
+        """A value as text."""
         value = self.values[place]
-        shown = ", ".join(value) if isinstance(value, tuple) else value
-        return f"{self.axis.label}: {shown}"
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def read_axis(
@@ -231,13 +241,21 @@ def _read(axis: Axis, word: str, field: str) -> list[Any]:
         return [word.casefold() == "true"]
     found = _RANGE.fullmatch(word)
     try:
-        numbers = _range(found, axis.kind, field) if found else [float(word)]
-    except ValueError:
-        raise ContractError(f"{axis.label}: {word[:60]!r} is not a number", field=field) from None
-    return [int(number) if axis.kind == "int" else round(number, 6) for number in numbers]
+        numbers = _range(found, field) if found else [_number(word, axis.kind)]
+    except (ValueError, OverflowError):
+        what = "a whole number" if axis.kind == "int" else "a number"
+        raise ContractError(f"{axis.label}: {word[:60]!r} is not {what}", field=field) from None
+    return [int(number) if axis.kind == "int" else number for number in numbers]
 
 
-def _range(found: re.Match[str], kind: Kind, field: str) -> list[float]:
+def _number(word: str, kind: Kind) -> float:
+    number = int(word) if kind == "int" else float(word)
+    if not math.isfinite(number):
+        raise ValueError(word)
+    return number
+
+
+def _range(found: re.Match[str], field: str) -> list[float]:
     first, last = float(found["first"]), float(found["last"])
     if found["count"]:
         count = int(found["count"])
@@ -246,7 +264,7 @@ def _range(found: re.Match[str], kind: Kind, field: str) -> list[float]:
         step = float(found["step"] or 1)
         if step == 0 or (last - first) * step < 0:
             raise ContractError(f"the range {found[0].strip()!r} has no end", field=field)
-        count = int((last - first) / step + 1e-9) + 1
+        count = int(min((last - first) / step + 1e-9, MAX_VALUES)) + 1
     if count > MAX_VALUES:
         raise ContractError(f"more than {MAX_VALUES} values", field=field, kind="too_large")
-    return [first + step * i for i in range(count)]
+    return [round(first + step * i, 6) for i in range(count)]

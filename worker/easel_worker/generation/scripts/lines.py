@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from easel_contract.errors import ContractError
 from easel_contract.limits import Limits
-from easel_contract.requests import GenerationRequest, check_limits, from_validation
+from easel_contract.requests import GenerationRequest, check_request, from_validation
 from easel_contract.requests.scripts import PromptsFromFile
+from easel_worker.generation.job import Job
+from easel_worker.generation.scripts.limits import check_count
+from easel_worker.seeds import resolve_seeds
 
 TAGS = (
     *("prompt", "negative_prompt", "seed", "subseed", "subseed_strength"),
@@ -22,72 +25,92 @@ TAGS = (
 )
 """What a line may set with ``--name value``."""
 
+IGNORED = ("outpath_samples", "outpath_grids", "prompt_for_display")
+"""What A1111's lines may have besides, and nothing follows from here: where files go is the request's say."""
+
 FIELD = "script_args.text"
 
 
-def requests_of(
-    script: PromptsFromFile, request: GenerationRequest, limits: Limits
-) -> Iterator[GenerationRequest]:
-    """The request of each line that is not empty: the script's own, with what the line says.
+def jobs_of(
+    script: PromptsFromFile,
+    request: GenerationRequest,
+    job_of: Callable[[GenerationRequest], Job],
+    limits: Limits,
+) -> list[Job]:
+    """The job of each line that is not empty: the request, with what the line says.
 
-    A line is a prompt, which stands before or behind the request's own, or a row of ``--name value``. Seeds:
-    all the request's with `same_seed`; with `iterate_seed` each line goes on where the one before ended.
+    A line is a prompt, or a row of ``--name value``. Prompts stand before or behind the request's own. With
+    `same_seed` and `iterate_seed` a random seed is drawn once for all lines; with the latter each line's is
+    one on for every picture of a line.
 
     Raises:
-        ContractError: 422, names the line and what is wrong with it.
+        ContractError: 422, names the line and what is wrong with it; more pictures than the operator allows.
     """
     seed = request.seed
+    if script.iterate_seed or script.same_seed:
+        seed = resolve_seeds(seed, 1)[0]
+    jobs: list[Job] = []
+    images = 0
     for number, line in enumerate(script.text.splitlines(), start=1):
         line = line.strip()
         if not line:
             continue
-        said: dict[str, Any]
-        said = _read(line, number) if line.startswith("--") else {"prompt": _placed(script, line, request)}
-        if "seed" not in said:
-            said = {**said, "seed": seed}
-        made = _with(request, said, number)
         try:
-            check_limits(made, limits)
+            made = _with(request, _joined(script, _read(line), request), seed)
+            check_request(made, limits)
+            images += made.images
+            check_count(images, limits)
+            jobs.append(job_of(made))
         except ContractError as error:
-            raise ContractError(f"line {number}: {error}", field=FIELD) from None
-        yield made
-        if script.iterate_seed and made.seed != -1:
-            seed = made.seed + made.images
+            raise ContractError(f"line {number}: {error}", field=FIELD, kind=error.kind) from None
+        if script.iterate_seed:
+            seed += request.images
+    if not jobs:
+        raise ContractError("has no line with a prompt", field=FIELD)
+    return jobs
 
 
-def _placed(script: PromptsFromFile, line: str, request: GenerationRequest) -> str:
-    parts = (line, request.prompt) if script.position == "start" else (request.prompt, line)
-    return " ".join(part for part in parts if part)
+def _joined(script: PromptsFromFile, said: dict[str, Any], request: GenerationRequest) -> dict[str, Any]:
+    """What a line says, its prompts with those of the request."""
+    for name in ("prompt", "negative_prompt"):
+        own = getattr(request, name)
+        if said.get(name) and own:
+            parts = (said[name], own) if script.position == "start" else (own, said[name])
+            said = {**said, name: " ".join(parts)}
+    return said
 
 
-def _with(request: GenerationRequest, said: Mapping[str, Any], number: int) -> GenerationRequest:
-    model = said.get("sd_model")
-    given = {key: value for key, value in said.items() if key != "sd_model"}
-    given |= {"script_name": None, "script_args": []}
+def _with(request: GenerationRequest, said: Mapping[str, Any], seed: int) -> GenerationRequest:
+    given = {"seed": seed, **said, "script_name": None, "script_args": []}
+    model = given.pop("sd_model", None)
     if model is not None:
         given["override_settings"] = {**request.override_settings, "sd_model_checkpoint": model}
+        # The cloud's key would win over the option.
+        scripts = request.alwayson_scripts
+        given["alwayson_scripts"] = {k: v for k, v in scripts.items() if k != "sd_model_checkpoint"}
+    if "sampler_index" in given:  # the older name, which one that the request has would hide
+        given.setdefault("sampler_name", given["sampler_index"])
     try:
         made = type(request).model_validate({**request.model_dump(), **given})
     except ValidationError as error:
-        wrong = from_validation(error)
-        raise ContractError(f"line {number}: {wrong}", field=FIELD) from None
+        raise from_validation(error) from None
     made._strict = request.strict
     return made
 
 
-def _read(line: str, number: int) -> dict[str, Any]:
+def _read(line: str) -> dict[str, Any]:
+    if not line.startswith("--"):
+        return {"prompt": line}
     try:
         words = shlex.split(line)
     except ValueError as error:
-        raise ContractError(f"line {number}: {error}", field=FIELD) from None
+        raise ContractError(str(error)) from None
     said: dict[str, Any] = {}
     place = 0
     while place < len(words):
         name = words[place].removeprefix("--")
-        if not words[place].startswith("--") or name not in TAGS:
-            raise ContractError(
-                f"line {number}: {words[place][:60]!r} is not one of --{', --'.join(TAGS)}", field=FIELD
-            )
+        if not words[place].startswith("--") or name not in (*TAGS, *IGNORED):
+            raise ContractError(f"{words[place][:60]!r} is not one of --{', --'.join(TAGS)}")
         values: list[str] = []
         place += 1
         # A prompt may be several words without quotes; a number may be negative.
@@ -95,6 +118,7 @@ def _read(line: str, number: int) -> dict[str, Any]:
             values.append(words[place])
             place += 1
         if not values:
-            raise ContractError(f"line {number}: --{name} has no value", field=FIELD)
-        said[name] = " ".join(values)
+            raise ContractError(f"--{name} has no value")
+        if name in TAGS:
+            said[name] = " ".join(values)
     return said

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from easel_contract.requests.scripts import Loopback
 from easel_worker.generation.job import Job
-from easel_worker.generation.result import Generate, Result, Shot
+from easel_worker.generation.result import Generate, Result
 from easel_worker.generation.scripts.sources import source_of
+from easel_worker.imaging.inpainting import MaskedContent
 
 CURVES: dict[str, Callable[[float], float]] = {
     "aggressive": lambda share: math.sin(share * math.pi / 2),
@@ -22,16 +23,24 @@ CURVES: dict[str, Callable[[float], float]] = {
 def loopback(script: Loopback, job: Job, generate: Generate) -> Result:
     """Render `script.loops` times for each batch of the job, every loop from what the last one drew.
 
-    Loop k (from 0) of a batch has the batch's seeds + k, and the strength on the curve from the job's own to
-    the final one. Pictures come out in the order in which they were drawn.
+    The strength follows the curve from the job's own to the final one; seeds go on from loop to loop and from
+    batch to batch. Under a mask only the first loop begins with the job's masked content: the others would
+    lose what was drawn. Pictures come out in the order in which they were drawn.
     """
-    shots: list[Shot] = []
+    result = Result([])
+    drawn_before = 0
+    first = job.pictures[0]
+    told = {
+        "Final denoising strength": script.final_denoising_strength,
+        "Denoising strength curve": script.curve.capitalize(),
+        "Script": "Loopback",
+    }
     for batch in job.batches:
         source = source_of(job)
         for loop in range(script.loops):
             pictures = [
-                replace(picture, seed=picture.seed + loop, subseed=picture.subseed + loop)
-                for picture in batch
+                replace(picture, seed=first.seed + number, subseed=first.subseed + number)
+                for number, picture in enumerate(batch, start=drawn_before)
             ]
             drawn = generate(
                 replace(
@@ -40,11 +49,17 @@ def loopback(script: Loopback, job: Job, generate: Generate) -> Result:
                     denoising_strength=strength(script, job.denoising_strength, loop),
                 )
             )
-            shots += drawn.shots
-            if len(drawn.shots) < len(batch):  # interrupted
-                return Result(shots)
-            source = replace(source, images=tuple(shot.image for shot in drawn.shots))
-    return Result(shots)
+            drawn_before += len(batch)
+            result.shots += [replace(shot, facts={**shot.facts, **told}) for shot in drawn.shots]
+            result.extras += drawn.extras
+            if drawn.interrupted:
+                return result
+            source = replace(
+                source,
+                images=tuple(shot.image for shot in drawn.shots),
+                fields=replace(source.fields, content=MaskedContent.ORIGINAL),
+            )
+    return result
 
 
 def strength(script: Loopback, first: float, loop: int) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from PIL import Image
 
+from easel_contract.limits import Limits
+from easel_contract.requests import GenerationRequest
 from easel_contract.requests.scripts import PromptMatrix
-from easel_worker.generation.job import Job, Picture
+from easel_worker.generation.job import Job
 from easel_worker.generation.result import Generate, Result
 from easel_worker.generation.scripts.grids import lay_out
+from easel_worker.generation.scripts.limits import check_count
 from easel_worker.imaging.captions import Caption, annotate
 
 SEPARATORS = {"comma": ", ", "space": " "}
@@ -34,38 +37,46 @@ def split_matrix(prompt: str) -> list[str]:
     return [part.strip(" ,") for part in prompt.split("|")]
 
 
-def vary(script: PromptMatrix, job: Job) -> Job:
-    """The job that makes all combinations, with one seed or consecutive ones."""
+def vary(
+    script: PromptMatrix,
+    request: GenerationRequest,
+    job: Job,
+    job_of: Callable[[GenerationRequest], Job],
+    limits: Limits,
+) -> Job:
+    """The request's job with all combinations as its pictures, with one seed or consecutive ones.
+
+    The request's own text is taken apart: styles join each combination afterwards.
+
+    Raises:
+        ContractError: 422, more combinations than the operator allows.
+    """
+    name = _varied(script)
+    text: str = getattr(request, name)
+    check_count(2 ** min(text.count("|"), 64), limits)
+    prompts = combinations(text, separator=SEPARATORS[script.separator], put_at_start=script.put_at_start)
     first = job.pictures[0]
-    prompts = combinations(
-        _varied(script, first), separator=SEPARATORS[script.separator], put_at_start=script.put_at_start
-    )
-    seeds = [first.seed + (i if script.different_seeds else 0) for i in range(len(prompts))]
-    positive = script.prompt_type == "positive"
+    pictures = [job_of(request.model_copy(update={name: prompt})).pictures[0] for prompt in prompts]
     return job.with_pictures(
-        replace(
-            first,
-            seed=seed,
-            prompt=text if positive else first.prompt,
-            negative_prompt=first.negative_prompt if positive else text,
-        )
-        for text, seed in zip(prompts, seeds, strict=True)
+        replace(picture, seed=first.seed + i * script.different_seeds, subseed=first.subseed)
+        for i, picture in enumerate(pictures)
     )
 
 
-def prompt_matrix(script: PromptMatrix, job: Job, generate: Generate) -> Result:
+def prompt_matrix(
+    script: PromptMatrix, request: GenerationRequest, varied: Job, generate: Generate
+) -> Result:
     """Render all combinations, and show them in a grid with the parts as its captions."""
-    varied = vary(script, job)
     result = generate(varied)
     images = [shot.image for shot in result.shots]
     if len(images) == len(varied.pictures) > 1:
-        parts = split_matrix(_varied(script, job.pictures[0]))[1:]
+        parts = split_matrix(getattr(request, _varied(script)))[1:]
         result.grids.append(_grid(images, parts, script.margin))
     return result
 
 
-def _varied(script: PromptMatrix, picture: Picture) -> str:
-    return picture.prompt if script.prompt_type == "positive" else picture.negative_prompt
+def _varied(script: PromptMatrix) -> str:
+    return "prompt" if script.prompt_type == "positive" else "negative_prompt"
 
 
 def _grid(images: Sequence[Image.Image], parts: Sequence[str], margin: int) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from PIL import Image
@@ -12,9 +12,17 @@ from easel_contract.limits import Limits
 from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting
 from easel_worker.generation.job import Job, Picture, Source
 from easel_worker.generation.result import Generate, Result, Shot
+from easel_worker.generation.scripts.limits import check_count
 from easel_worker.generation.scripts.sources import source_of
 from easel_worker.imaging.inpainting import MaskedContent, MaskFields
-from easel_worker.imaging.outpainting import Margins, expand, margins, poor_mans
+from easel_worker.imaging.outpainting import (
+    Margins,
+    TiledCanvas,
+    expand,
+    margins,
+    poor_mans,
+    poor_mans_grid,
+)
 
 
 def margins_of(script: OutpaintingMk2 | PoorMansOutpainting, job: Job, limits: Limits) -> Margins:
@@ -35,12 +43,25 @@ def margins_of(script: OutpaintingMk2 | PoorMansOutpainting, job: Job, limits: L
     return added
 
 
+def canvas_of(script: PoorMansOutpainting, job: Job, added: Margins, limits: Limits) -> TiledCanvas:
+    """The job's picture on its grown canvas, in tiles of the job's size.
+
+    Raises:
+        ContractError: 422, there would be more tiles than the operator allows.
+    """
+    image = source_of(job).images[0]
+    grid = poor_mans_grid(added.grown(image.size), job.rendered_size, script.pixels)
+    check_count(grid.count * len(job.pictures), limits, "tiles")
+    return poor_mans(image, added, job.rendered_size, pixels=script.pixels, mask_blur=script.mask_blur)
+
+
 def outpainting_mk2(script: OutpaintingMk2, job: Job, added: Margins, generate: Generate) -> Result:
     """Grow the first init image, once for every picture of the job: one side after the other."""
     source = source_of(job)
     result = Result([])
     for picture in job.pictures:
         image = source.images[0]
+        facts: Mapping[str, object] = {}
         for side, pixels in added.steps():
             run = expand(
                 image,
@@ -54,28 +75,26 @@ def outpainting_mk2(script: OutpaintingMk2, job: Job, added: Margins, generate: 
             fields = MaskFields(
                 blur_x=run.blur_x, blur_y=run.blur_y, only_masked=False, content=MaskedContent.ORIGINAL
             )
-            drawn = generate(
-                _run(job, source, [picture], run.init, run.mask, run.latent_mask, fields, run.size)
-            )
-            if not drawn.shots:
-                return result
+            drawn = generate(_run(job, source, picture, run.init, run.mask, run.latent_mask, fields))
             image = run.finish(drawn.shots[0].image)
-        result.shots.append(Shot(image, picture, job))
+            facts = drawn.shots[0].facts
+            if drawn.interrupted:
+                result.interrupted = True
+                break
+        result.shots.append(Shot(image, picture, job, {**facts, "Script": "Outpainting mk2"}))
+        if result.interrupted:
+            break
     return result
 
 
 def poor_mans_outpainting(
-    script: PoorMansOutpainting, job: Job, added: Margins, generate: Generate
+    script: PoorMansOutpainting, job: Job, canvas: TiledCanvas, generate: Generate
 ) -> Result:
-    """Grow the first init image on all sides at once, in tiles of the job's size."""
+    """Grow the first init image on all sides at once, in tiles of the job's size.
+
+    Each tile has the next seed, as in A1111. Interrupted, tiles that are not drawn yet stay black.
+    """
     source = source_of(job)
-    canvas = poor_mans(
-        source.images[0],
-        added,
-        job.rendered_size,
-        pixels=script.pixels,
-        mask_blur=script.mask_blur,
-    )
     fields = MaskFields(
         blur_x=canvas.blur,
         blur_y=canvas.blur,
@@ -84,31 +103,37 @@ def poor_mans_outpainting(
     )
     result = Result([])
     for picture in job.pictures:
-        tiles = []
-        for run in canvas.runs:
-            size = run.init.size
-            drawn = generate(_run(job, source, [picture], run.init, run.mask, run.latent_mask, fields, size))
-            if not drawn.shots:
-                return result
-            tiles.append(drawn.shots[0].image)
-        result.shots.append(Shot(canvas.finish(tiles), picture, job))
+        tiles = [run.init for run in canvas.runs]
+        facts: Mapping[str, object] = {}
+        for number, run in enumerate(canvas.runs):
+            seeded = replace(picture, seed=picture.seed + number, subseed=picture.subseed + number)
+            drawn = generate(_run(job, source, seeded, run.init, run.mask, run.latent_mask, fields))
+            tiles[number] = drawn.shots[0].image
+            facts = drawn.shots[0].facts
+            if drawn.interrupted:
+                result.interrupted = True
+                break
+        result.shots.append(
+            Shot(canvas.finish(tiles), picture, job, {**facts, "Script": "Poor man's outpainting"})
+        )
+        if result.interrupted:
+            break
     return result
 
 
 def _run(
     job: Job,
     source: Source,
-    pictures: Sequence[Picture],
+    picture: Picture,
     init: Image.Image,
     mask: Image.Image,
     latent_mask: Image.Image,
     fields: MaskFields,
-    size: tuple[int, int],
 ) -> Job:
     return replace(
-        job.with_pictures(pictures),
-        width=size[0],
-        height=size[1],
+        job.with_pictures([picture]),
+        width=init.width,
+        height=init.height,
         batch_size=1,
         source=replace(
             source, images=(init,), resize_mode=0, mask=mask, latent_mask=latent_mask, fields=fields

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 from pydantic import ValidationError
 
 from easel_contract.errors import ContractError
 from easel_contract.limits import Limits
-from easel_contract.requests import GenerationRequest, check_limits, from_validation
+from easel_contract.requests import GenerationRequest, check_request, from_validation
 from easel_contract.requests.scripts import XYZPlot
 from easel_worker.generation.job import Job
 from easel_worker.generation.result import Generate, Result
@@ -33,7 +33,7 @@ class Plot:
 def plot_of(script: XYZPlot, request: GenerationRequest, limits: Limits) -> Plot:
     """The requests of all cells.
 
-    Without `no_fixed_seeds` a random seed is drawn once, so that cells can be compared. `vary_seeds_x` and
+    Without `no_fixed_seeds` random seeds are drawn once, so that cells can be compared. `vary_seeds_x` and
     its fellows give each value of that axis a seed of its own.
 
     Raises:
@@ -50,6 +50,8 @@ def plot_of(script: XYZPlot, request: GenerationRequest, limits: Limits) -> Plot
         )
         for name in "xyz"
     )
+    if not script.no_fixed_seeds:
+        x, y, z = (_with_seeds(axis) for axis in (x, y, z))
     count = len(x.values) * len(y.values) * len(z.values) * request.images
     if count > limits.max_script_images:
         raise ContractError(
@@ -82,30 +84,47 @@ def plot_of(script: XYZPlot, request: GenerationRequest, limits: Limits) -> Plot
     return Plot(x, y, z, tuple(requests))
 
 
+def _with_seeds(axis: AxisValues) -> AxisValues:
+    """The axis with a seed drawn for each -1, so that all cells of that value have the same."""
+    if axis.axis.label not in ("Seed", "Var. seed"):
+        return axis
+    return replace(axis, values=tuple(resolve_seeds(value, 1)[0] for value in axis.values))
+
+
 def _checked(request: GenerationRequest, fields: Fields, limits: Limits) -> GenerationRequest:
     try:
         made = type(request).model_validate(fields)
     except ValidationError as error:
         raise ContractError(str(from_validation(error)), field="script_args") from None
     made._strict = request.strict
-    check_limits(made, limits)
+    check_request(made, limits)
     return made
 
 
 def xyz_plot(script: XYZPlot, jobs: Sequence[Job], plot: Plot, generate: Generate) -> Result:
     """Render every cell; its first picture stands in the grid."""
-    result = Result([])
+    result = Result([], facts=_told(plot))
     cells: list[Image.Image] = []
     for job in jobs:
         made = generate(job)
         result.shots += made.shots
-        if len(made.shots) < len(job.pictures):  # interrupted
-            break
         cells.append(made.shots[0].image)
-    if len(cells) == len(jobs):
-        result.grids = _grids(script, plot, cells)
-        result.show_shots = script.include_lone_images
+        if made.interrupted:
+            result.interrupted = True
+            return result
+    result.grids = _grids(script, plot, cells)
+    result.show_shots = script.include_lone_images
     return result
+
+
+def _told(plot: Plot) -> dict[str, object]:
+    """What the grids' infotexts tell of the axes."""
+    told: dict[str, object] = {"Script": "X/Y/Z plot"}
+    for name, axis in zip("XYZ", (plot.x, plot.y, plot.z), strict=True):
+        if axis.axis.label != "Nothing":
+            values = ", ".join(axis.shown(place) for place in range(len(axis.values)))
+            told |= {f"{name} Type": axis.axis.label, f"{name} Values": values}
+    return told
 
 
 def _grids(script: XYZPlot, plot: Plot, cells: Sequence[Image.Image]) -> list[Image.Image]:

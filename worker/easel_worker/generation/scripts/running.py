@@ -18,12 +18,18 @@ from easel_contract.requests.scripts import (
     XYZPlot,
 )
 from easel_worker.generation.job import Job
-from easel_worker.generation.process import batches_of, generate
+from easel_worker.generation.process import batches_of, generate, passes_of
 from easel_worker.generation.result import Result
-from easel_worker.generation.scripts.lines import requests_of
+from easel_worker.generation.scripts.limits import check_count
+from easel_worker.generation.scripts.lines import jobs_of
 from easel_worker.generation.scripts.loopback import loopback
 from easel_worker.generation.scripts.matrix import prompt_matrix, vary
-from easel_worker.generation.scripts.outpaint import margins_of, outpainting_mk2, poor_mans_outpainting
+from easel_worker.generation.scripts.outpaint import (
+    canvas_of,
+    margins_of,
+    outpainting_mk2,
+    poor_mans_outpainting,
+)
 from easel_worker.generation.scripts.plot import plot_of, xyz_plot
 from easel_worker.generation.scripts.upscale import grid_of, sd_upscale
 from easel_worker.generation.studio import Studio
@@ -56,12 +62,9 @@ def work_of(request: GenerationRequest, job: Job, job_of: JobOf, limits: Limits)
         case None:
             return Work((job,), _passes([job]), len(job.pictures), lambda studio: generate(job, studio))
         case PromptMatrix() as script:
-            return _matrix(script, request, job, limits)
+            return _matrix(script, request, vary(script, request, job, job_of, limits))
         case PromptsFromFile() as script:
-            jobs = [job_of(made) for made in requests_of(script, request, limits)]
-            if not jobs:
-                raise ContractError("has no line with a prompt", field="script_args.text")
-            _check_count(sum(len(one.pictures) for one in jobs), limits)
+            jobs = jobs_of(script, request, job_of, limits)
             return _work(jobs, lambda studio: _one_after_the_other(jobs, studio))
         case XYZPlot() as script:
             return _plot(script, request, job_of, limits)
@@ -73,11 +76,8 @@ def work_of(request: GenerationRequest, job: Job, job_of: JobOf, limits: Limits)
             return _upscale(script, job, limits)
 
 
-def _matrix(script: PromptMatrix, request: GenerationRequest, job: Job, limits: Limits) -> Work:
-    prompt = request.prompt if script.prompt_type == "positive" else request.negative_prompt
-    _check_count(2 ** min(prompt.count("|"), 64), limits)
-    varied = vary(script, job)
-    return _work([varied], lambda studio: prompt_matrix(script, job, _generate_with(studio)))
+def _matrix(script: PromptMatrix, request: GenerationRequest, varied: Job) -> Work:
+    return _work([varied], lambda studio: prompt_matrix(script, request, varied, _generate_with(studio)))
 
 
 def _plot(script: XYZPlot, request: GenerationRequest, job_of: JobOf, limits: Limits) -> Work:
@@ -88,7 +88,7 @@ def _plot(script: XYZPlot, request: GenerationRequest, job_of: JobOf, limits: Li
 
 def _loopback(script: Loopback, job: Job, limits: Limits) -> Work:
     images = len(job.pictures) * script.loops
-    _check_count(images, limits)
+    check_count(images, limits)
     if script.append_interrogation != "none":
         raise ContractError(
             "interrogation between the loops is not supported; use None",
@@ -106,12 +106,12 @@ def _outpainting(script: OutpaintingMk2 | PoorMansOutpainting, job: Job, limits:
     added = margins_of(script, job, limits)
     count = len(job.pictures)
     if isinstance(script, PoorMansOutpainting):
-        tiled = script
+        tiled, canvas = script, canvas_of(script, job, added, limits)
         return Work(
             (job,),
+            count * len(canvas.runs),
             count,
-            count,
-            lambda studio: poor_mans_outpainting(tiled, job, added, _generate_with(studio)),
+            lambda studio: poor_mans_outpainting(tiled, job, canvas, _generate_with(studio)),
         )
     sided = script
     return Work(
@@ -125,7 +125,7 @@ def _outpainting(script: OutpaintingMk2 | PoorMansOutpainting, job: Job, limits:
 def _upscale(script: SDUpscale, job: Job, limits: Limits) -> Work:
     grid = grid_of(script, job, limits)
     runs = len(job.batches)
-    tiles = -(-len(grid.regions) // job.batch_size)
+    tiles = -(-grid.count // job.batch_size)
     return Work(
         (job,),
         tiles * runs,
@@ -150,20 +150,10 @@ def _one_after_the_other(jobs: Sequence[Job], studio: Studio) -> Result:
         made = generate(job, studio)
         result.shots += made.shots
         result.extras += made.extras
-        if studio.watch.interrupted:
+        if made.interrupted:
             break
     return result
 
 
 def _passes(jobs: Sequence[Job]) -> int:
-    return sum(len(list(batches_of(job))) * (2 if job.hires else 1) for job in jobs)
-
-
-def _check_count(images: int, limits: Limits) -> None:
-    if images > limits.max_script_images:
-        raise ContractError(
-            f"the script would make {images} pictures, more than this service allows; at most "
-            f"{limits.max_script_images}",
-            field="script_args",
-            kind="too_large",
-        )
+    return sum(len(list(batches_of(job))) * passes_of(job) for job in jobs)

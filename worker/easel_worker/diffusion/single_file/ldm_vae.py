@@ -1,0 +1,81 @@
+"""LDM's autoencoder: its configuration from the shapes, and diffusers' names of its weights.
+
+LDM (`model.py` of CompVis/latent-diffusion) counts the decoder's levels from the highest resolution,
+diffusers in the order in which they run; its attention is made of 1 x 1 convolutions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from easel_worker.diffusion.errors import CheckpointError
+from easel_worker.diffusion.single_file.stored import Shapes, Source
+
+_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+_GROUPS = 32
+
+
+def vae_config(shapes: Shapes, scaling_factor: float, told: Mapping[str, int]) -> dict[str, Any]:
+    """diffusers' configuration of the autoencoder whose weights have these shapes (names without
+    "first_stage_model."). Raises `CheckpointError` where they do not make one."""
+    channels = []
+    while (first := f"encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
+        channels.append(shapes[first][0])
+    layers = 0
+    while f"encoder.down.0.block.{layers}.conv1.weight" in shapes:
+        layers += 1
+    latents = shapes.get("post_quant_conv.weight", ())
+    if not channels or len(latents) != 4:
+        raise CheckpointError("it has no VAE (first_stage_model.*) that can be read")
+    return {
+        "block_out_channels": channels,
+        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
+        "up_block_types": ["UpDecoderBlock2D"] * len(channels),
+        "layers_per_block": layers,
+        "latent_channels": latents[0],
+        "in_channels": 3,
+        "out_channels": 3,
+        "norm_num_groups": _GROUPS,
+        "scaling_factor": scaling_factor,
+    } | dict(told)
+
+
+def vae_sources(shapes: Shapes) -> dict[str, Source]:
+    """Where each weight of diffusers' autoencoder is."""
+    levels = len({name.split(".")[2] for name in shapes if name.startswith("decoder.up.")})
+    sources = {}
+    for name, shape in shapes.items():
+        ours = vae_name(name, levels)
+        if ours is not None:
+            is_convolution = ".attentions." in ours and len(shape) == 4
+            sources[ours] = Source(name, _matrix) if is_convolution else Source(name)
+    return sources
+
+
+def vae_name(name: str, levels: int) -> str | None:
+    """diffusers' name of an LDM autoencoder's weight; None for what is none (losses, averages)."""
+    if name.startswith(("quant_conv.", "post_quant_conv.")):
+        return name
+    side, _, rest = name.partition(".")
+    if side not in ("encoder", "decoder"):
+        return None
+    rest = rest.replace("norm_out.", "conv_norm_out.").replace("nin_shortcut.", "conv_shortcut.")
+    if found := re.match(r"mid\.block_([12])\.(.+)", rest):
+        return f"{side}.mid_block.resnets.{int(found[1]) - 1}.{found[2]}"
+    if found := re.match(r"mid\.attn_1\.(norm|q|k|v|proj_out)\.(.+)", rest):
+        return f"{side}.mid_block.attentions.0.{_ATTENTION[found[1]]}.{found[2]}"
+    if found := re.match(r"down\.(\d+)\.(?:block\.(\d+)|downsample)\.(.+)", rest):
+        place = "downsamplers.0" if found[2] is None else f"resnets.{found[2]}"
+        return f"{side}.down_blocks.{found[1]}.{place}.{found[3]}"
+    if found := re.match(r"up\.(\d+)\.(?:block\.(\d+)|upsample)\.(.+)", rest):
+        place = "upsamplers.0" if found[2] is None else f"resnets.{found[2]}"
+        return f"{side}.up_blocks.{levels - 1 - int(found[1])}.{place}.{found[3]}"
+    return f"{side}.{rest}" if rest.startswith(("conv_in.", "conv_out.", "conv_norm_out.")) else None
+
+
+def _matrix(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[:, :, 0, 0]
