@@ -42,11 +42,10 @@ def test_the_typed_view_has_the_same_defaults() -> None:
 def test_what_is_said_to_do_something_is_looked_at_somewhere() -> None:
     looks = [*ROOT.glob("worker/easel_worker/**/*.py"), *ROOT.glob("gateway/easel_gateway/**/*.py")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in looks)
-    words = set(re.findall(r"\w+", code)) | {
-        f"outdir_{kind}_{what}" for kind in ("txt2img", "img2img") for what in ("samples", "grids")
-    }
+    words = set(re.findall(r"\w+", code))
     used = {option.key for option in OPTIONS.values() if option.effect is Effect.USED}
-    assert used <= words, "the folders' names are put together; any other is looked at by name"
+    put_together = {key for key in used if re.fullmatch(r"outdir_((txt2img|img2img)_)?(samples|grids)", key)}
+    assert used - put_together <= words
 
 
 def test_values_may_come_as_clients_write_them() -> None:
