@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from pydantic import ValidationError
 
 from easel_contract.errors import ContractError
 from easel_contract.options import OPTIONS, Effect, RenderOptions, check_options, defaults, effective
+
+ROOT = Path(__file__).parents[2]
 
 
 def refused(given: dict[str, Any], **how: Any) -> ContractError:
@@ -36,6 +39,15 @@ def test_the_typed_view_has_the_same_defaults() -> None:
         view.eta_ddim = 1.0  # type: ignore[misc]
 
 
+def test_what_is_said_to_do_something_is_looked_at_somewhere() -> None:
+    looks = [*ROOT.glob("worker/easel_worker/**/*.py"), *ROOT.glob("gateway/easel_gateway/**/*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in looks)
+    words = set(re.findall(r"\w+", code))
+    used = {option.key for option in OPTIONS.values() if option.effect is Effect.USED}
+    put_together = {key for key in used if re.fullmatch(r"outdir_((txt2img|img2img)_)?(samples|grids)", key)}
+    assert used - put_together <= words
+
+
 def test_values_may_come_as_clients_write_them() -> None:
     view = effective(
         {},
@@ -43,7 +55,7 @@ def test_values_may_come_as_clients_write_them() -> None:
             "CLIP_stop_at_last_layers": "2",
             "randn_source": "cpu",
             "sd_noise_schedule": " zero terminal snr ",
-            "enable_batch_seeds": 0,
+            "sdxl_clip_l_skip": 1,
             "eta_ancestral": 1,
             "hide_samplers": ["PLMS"],
             "sd_vae": 840000,
@@ -51,7 +63,7 @@ def test_values_may_come_as_clients_write_them() -> None:
     )
     assert (view.CLIP_stop_at_last_layers, view.randn_source, view.rng) == (2, "CPU", "CPU")
     assert view.sd_noise_schedule == "Zero Terminal SNR"
-    assert view.enable_batch_seeds is False
+    assert view.sdxl_clip_l_skip is True
     assert view.hide_samplers == ("PLMS",)
     assert view.sd_vae == "840000"
 

@@ -107,6 +107,15 @@ def test_what_the_picture_told_is_kept_and_what_was_done_is_added(
     }
 
 
+def test_the_answer_has_the_services_format(extras: Callable[..., dict[str, Any]], scene: Any) -> None:
+    options = scene.queue.options
+    assert scene.run(options.replace(scene.run(options.read()), {"samples_format": "webp"}))
+    see_through = text_of(file_of(gradient(64, 48).convert("RGBA")))
+    for picture in (PICTURE, see_through):
+        answer = extras(image=picture, upscaler_1="Lanczos")
+        assert (opened(answer["image"]).format, opened(answer["image"]).size) == ("WEBP", (128, 96))
+
+
 def test_a_batch_keeps_its_order(extras: Callable[..., dict[str, Any]]) -> None:
     pictures = [gradient(8 * number, 16) for number in (1, 2, 3)]
     listed = [{"data": text_of(file_of(picture)), "name": "x.png"} for picture in pictures]

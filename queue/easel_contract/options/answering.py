@@ -39,23 +39,21 @@ class SavingOptions(OptionGroup):
     grid_save_to_dirs: bool = Field(True, description="Grids go to a sub-folder.")
     directories_filename_pattern: str = Field("[date]", description="Pattern of that sub-folder.")
     directories_max_prompt_words: int = Field(8, ge=1, le=20, description="Words of [prompt_words].")
-    outdir_samples: str = Field("", description="Folder of all pictures, instead of the next three.")
+    outdir_samples: str = Field("", description="Folder of all pictures, instead of the next two.")
     outdir_txt2img_samples: str = Field("outputs/txt2img-images", description="Folder of txt2img's pictures.")
     outdir_img2img_samples: str = Field("outputs/img2img-images", description="Folder of img2img's pictures.")
-    outdir_extras_samples: str = Field("outputs/extras-images", description="Folder of upscaled pictures.")
     outdir_grids: str = Field("", description="Folder of all grids, instead of the next two.")
     outdir_txt2img_grids: str = Field("outputs/txt2img-grids", description="Folder of txt2img's grids.")
     outdir_img2img_grids: str = Field("outputs/img2img-grids", description="Folder of img2img's grids.")
-    outdir_init_images: str = Field("outputs/init-images", description="Folder of img2img's inputs.")
-    save_incomplete_images: bool = Field(False, description="Pictures of interrupted tasks are stored.")
-    save_init_img: bool = Field(False, description="img2img's inputs are stored.")
+    save_incomplete_images: bool = Field(
+        False, description="Pictures that an interrupt or a skip ended early are stored, too."
+    )
+    save_init_img: bool = Field(False, description="img2img's inputs are stored beside the pictures.")
     save_mask: bool = Field(False, description="Masks are stored.")
     save_mask_composite: bool = Field(False, description="Masked parts are stored.")
     save_images_before_highres_fix: bool = Field(False, description="First passes are stored.")
     save_images_before_face_restoration: bool = Field(False, description="Pictures before it are stored.")
     save_images_before_color_correction: bool = Field(False, description="Pictures before it are stored.")
-    use_original_name_batch: bool = Field(True, description="Batches of files keep the names.")
-    use_upscaler_name_as_suffix: bool = Field(False, description="Upscaled files are named after it.")
 
 
 class InfotextOptions(OptionGroup):
@@ -82,39 +80,13 @@ class PreviewOptions(OptionGroup):
     show_progress_type: Literal["Full", "Approx NN", "Approx cheap", "TAESD"] = Field(
         "Approx NN", description="How it is decoded."
     )
-    live_preview_content: Literal["Combined", "Prompt", "Negative prompt"] = Field(
-        "Prompt", description="Which prediction is shown."
-    )
-    live_preview_fast_interrupt: bool = Field(
-        False, description="An interrupted task answers its preview instead of decoding once more."
-    )
 
 
 class InterrogateOptions(OptionGroup):
     """How a picture is described."""
 
-    interrogate_keep_models_in_memory: bool = Field(False, description="The models stay loaded.")
-    interrogate_return_ranks: bool = Field(False, description="Captions tell how well each word fits.")
     interrogate_clip_num_beams: int = Field(1, ge=1, le=16, description="Beams of BLIP's search.")
-    interrogate_clip_min_length: int = Field(24, ge=1, le=128, description="Least words of BLIP's caption.")
-    interrogate_clip_max_length: int = Field(48, ge=1, le=256, description="Most words of BLIP's caption.")
+    interrogate_clip_min_length: int = Field(24, ge=1, le=128, description="Least tokens of BLIP's caption.")
+    interrogate_clip_max_length: int = Field(48, ge=1, le=256, description="Most tokens of BLIP's caption.")
     interrogate_clip_dict_limit: int = Field(1500, ge=0, description="Lines of each word list; 0 is all.")
     interrogate_clip_skip_categories: tuple[str, ...] = Field((), description="Word lists left out.")
-    interrogate_deepbooru_score_threshold: float = Field(0.5, ge=0, le=1, description="Least score of a tag.")
-    deepbooru_sort_alpha: bool = Field(True, description="Tags by name instead of by score.")
-    deepbooru_use_spaces: bool = Field(True, description="Spaces in tags instead of underscores.")
-    deepbooru_escape: bool = Field(True, description="Brackets of tags are escaped.")
-    deepbooru_filter_tags: str = Field("", description="Tags left out, comma separated.")
-
-
-class ControlNetOptions(OptionGroup):
-    """The ControlNet extension's."""
-
-    control_net_unit_count: int = Field(3, ge=1, le=10, description="Units of the extension's page.")
-    control_net_model_cache_size: int = Field(2, ge=1, le=20, description="Control models kept in memory.")
-    control_net_no_detectmap: bool = Field(False, description="Answers are without the control maps.")
-    control_net_detectmap_autosaving: bool = Field(False, description="Control maps are stored.")
-    control_net_inpaint_blur_sigma: int = Field(7, ge=0, le=64, description="Blur of inpainting's mask.")
-    controlnet_increment_seed_during_batch: bool = Field(
-        False, description="Files of a batch count seeds up."
-    )

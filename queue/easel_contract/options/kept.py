@@ -16,6 +16,11 @@ MISSING: Final[Mapping[str, Any]] = {
     "token_merging_ratio_hr": 0.0,
     "sd_hypernetwork": "None",
     "sd_unet": "Automatic",
+    "sd_vae_encode_method": "Full",
+    "sd_vae_decode_method": "Full",
+    "use_old_emphasis_implementation": False,
+    "enable_batch_seeds": True,
+    "ddim_discretize": "uniform",
     "sd3_enable_t5": False,
     "hypertile_enable_unet": False,
     "hypertile_enable_unet_secondpass": False,
@@ -56,8 +61,20 @@ _UPSCALERS: Final[Mapping[str, Any]] = {
     "SWIN_torch_compile": False,
     "ldsr_steps": 100,
     "ldsr_cached": False,
+    "ESRGAN_tile": 192,
+    "ESRGAN_tile_overlap": 8,
+    "DAT_tile": 192,
+    "DAT_tile_overlap": 8,
+    "SWIN_tile": 192,
+    "SWIN_tile_overlap": 8,
+    "SCUNET_tile": 256,
+    "SCUNET_tile_overlap": 8,
 }
 _FILES: Final[Mapping[str, Any]] = {
+    "outdir_extras_samples": "outputs/extras-images",
+    "outdir_init_images": "outputs/init-images",
+    "use_original_name_batch": True,
+    "use_upscaler_name_as_suffix": False,
     "save_images_replace_action": "Replace",
     "grid_zip_filename_pattern": "",
     "font": "",
@@ -113,6 +130,9 @@ _TRAINING: Final[Mapping[str, Any]] = {
     "training_tensorboard_flush_every": 120,
 }
 _NETWORKS: Final[Mapping[str, Any]] = {
+    "lora_add_hashes_to_infotext": True,
+    "hires_fix_use_firstpass_conds": False,
+    "sd_vae_overrides_per_model_preferences": True,
     "extra_networks_show_hidden_directories": True,
     "extra_networks_dir_button_function": False,
     "extra_networks_hidden_models": "When searched",
@@ -136,6 +156,27 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     "lora_functional": False,
     "lora_not_found_warning_console": False,
     "lora_not_found_gradio_warning": False,
+}
+_PREVIEW: Final[Mapping[str, Any]] = {
+    "live_preview_content": "Prompt",
+    "live_preview_fast_interrupt": False,
+}
+_INTERROGATE: Final[Mapping[str, Any]] = {
+    "interrogate_keep_models_in_memory": False,
+    "interrogate_return_ranks": False,
+    "interrogate_deepbooru_score_threshold": 0.5,
+    "deepbooru_sort_alpha": True,
+    "deepbooru_use_spaces": True,
+    "deepbooru_escape": True,
+    "deepbooru_filter_tags": "",
+}
+_CONTROLNET: Final[Mapping[str, Any]] = {
+    "control_net_unit_count": 3,
+    "control_net_model_cache_size": 2,
+    "control_net_no_detectmap": False,
+    "control_net_detectmap_autosaving": False,
+    "control_net_inpaint_blur_sigma": 7,
+    "controlnet_increment_seed_during_batch": False,
 }
 _PAGE: Final[Mapping[str, Any]] = {
     "send_seed": True,
@@ -209,6 +250,9 @@ KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
     "system": _SYSTEM,
     "training": _TRAINING,
     "networks": _NETWORKS,
+    "previews": _PREVIEW,
+    "interrogation": _INTERROGATE,
+    "ControlNet": _CONTROLNET,
     "page": _PAGE,
 }
 """Section -> key -> default."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from easel_contract.options.answering import (
-    ControlNetOptions,
     InfotextOptions,
     InterrogateOptions,
     PreviewOptions,
@@ -32,7 +31,6 @@ class RenderOptions(
     InfotextOptions,
     PreviewOptions,
     InterrogateOptions,
-    ControlNetOptions,
 ):
     """The options of one task: attributes are A1111's keys. `effective` makes one."""
 

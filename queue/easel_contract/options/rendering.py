@@ -13,7 +13,6 @@ from pydantic import Field, field_validator
 from easel_contract.options.base import OptionGroup
 
 RandnSource = Literal["GPU", "CPU", "NV"]
-VaeMethod = Literal["Full", "TAESD"]
 
 
 class ModelOptions(OptionGroup):
@@ -23,11 +22,6 @@ class ModelOptions(OptionGroup):
         None, description="Checkpoint of requests that name none; null is the service's own default."
     )
     sd_vae: str = Field("Automatic", description="Automatic (the checkpoint's), None, or a file's name.")
-    sd_vae_overrides_per_model_preferences: bool = Field(
-        True, description="A VAE chosen by name wins over the file that lies beside a checkpoint."
-    )
-    sd_vae_encode_method: VaeMethod = Field("Full", description="How a picture becomes a latent.")
-    sd_vae_decode_method: VaeMethod = Field("Full", description="How a latent becomes a picture.")
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
     )
@@ -54,11 +48,9 @@ class TextOptions(OptionGroup):
     use_old_scheduling: bool = Field(
         False, description="Prompt editing below 1 is a share of one pass, as before A1111 1.6."
     )
-    use_old_emphasis_implementation: bool = Field(False, description="Weights as in the first versions.")
     textual_inversion_add_hashes_to_infotext: bool = Field(
         True, description="Infotext tells the embeddings' hashes."
     )
-    lora_add_hashes_to_infotext: bool = Field(True, description="Infotext tells the LoRAs' hashes.")
     extra_networks_default_multiplier: float = Field(
         1.0, ge=-10, le=10, description="Weight of a LoRA tag without one."
     )
@@ -82,9 +74,6 @@ class NoiseOptions(OptionGroup):
         description="Generator: NV (NVIDIA's numbers, computed anywhere), GPU (the same) or CPU. A1111's "
         "default is GPU.",
     )
-    enable_batch_seeds: bool = Field(
-        True, description="Noise of the steps of a batch is drawn for each image with its own seed."
-    )
     eta_noise_seed_delta: int = Field(
         0, ge=-(2**31), le=2**31, description="Added to the seed of ancestral samplers (ENSD)."
     )
@@ -104,7 +93,6 @@ class SamplerOptions(OptionGroup):
     hide_samplers: tuple[str, ...] = Field((), description="Samplers that the list of samplers leaves out.")
     eta_ddim: float = Field(0.0, ge=0, le=1, description="Noise multiplier of DDIM.")
     eta_ancestral: float = Field(1.0, ge=0, le=1, description="Noise multiplier of ancestral samplers.")
-    ddim_discretize: Literal["uniform", "quad"] = Field("uniform", description="Timesteps of img2img's DDIM.")
     s_churn: float = Field(0.0, ge=0, le=100, description="Churn of Euler, Heun and DPM2.")
     s_tmin: float = Field(0.0, ge=0, le=100, description="Least sigma at which churn acts.")
     s_tmax: float = Field(0.0, ge=0, le=999, description="Largest sigma at which churn acts; 0 is any.")
@@ -169,16 +157,13 @@ class HiresOptions(OptionGroup):
     hires_fix_refiner_pass: Literal["first pass", "second pass", "both passes"] = Field(
         "second pass", description="Which pass the refiner takes part in."
     )
-    hires_fix_use_firstpass_conds: bool = Field(
-        False, description="Extra networks of the first pass's conditioning serve the second too."
-    )
     use_old_hires_fix_width_height: bool = Field(
         False, description="width and height are the second pass's, the first is found from them."
     )
 
 
 class PictureOptions(OptionGroup):
-    """Tiling, faces and upscalers."""
+    """Tiling and faces."""
 
     tiling: bool = Field(False, description="Pictures that tile.")
     face_restoration: bool = Field(False, description="Faces are restored unless the request says no.")
@@ -186,11 +171,3 @@ class PictureOptions(OptionGroup):
     code_former_weight: float = Field(
         0.5, ge=0, le=1, description="CodeFormer's weight: 0 changes most, 1 least."
     )
-    ESRGAN_tile: int = Field(192, ge=0, le=4096, description="Tile of ESRGAN models, in pixels; 0 is none.")
-    ESRGAN_tile_overlap: int = Field(8, ge=0, le=256, description="Overlap of those tiles.")
-    DAT_tile: int = Field(192, ge=0, le=4096, description="Tile of DAT models.")
-    DAT_tile_overlap: int = Field(8, ge=0, le=256, description="Overlap of those tiles.")
-    SWIN_tile: int = Field(192, ge=0, le=4096, description="Tile of SwinIR models.")
-    SWIN_tile_overlap: int = Field(8, ge=0, le=256, description="Overlap of those tiles.")
-    SCUNET_tile: int = Field(256, ge=0, le=4096, description="Tile of ScuNET models.")
-    SCUNET_tile_overlap: int = Field(8, ge=0, le=256, description="Overlap of those tiles.")

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from easel_contract.options.answering import (
-    ControlNetOptions,
     InfotextOptions,
     InterrogateOptions,
     PreviewOptions,
@@ -37,12 +36,11 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "sampler": SamplerOptions,
     "img2img": Img2ImgOptions,
     "hires": HiresOptions,
-    "faces, tiling, upscalers": PictureOptions,
+    "faces, tiling": PictureOptions,
     "saving": SavingOptions,
     "infotext": InfotextOptions,
     "preview": PreviewOptions,
     "interrogate": InterrogateOptions,
-    "ControlNet": ControlNetOptions,
 }
 """Section -> the options in it that do something."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from easel_contract.errors import ContractError
-from easel_contract.limits import Limits
+from easel_contract.limits import MIN_SIDE, Limits
 from easel_contract.requests.generation import GenerationRequest
 from easel_contract.savedir import resolve_save_dir
 
@@ -18,7 +18,7 @@ def check_request(request: GenerationRequest, limits: Limits) -> None:
     """
     check_limits(request, limits)
     request.check_kind(limits)
-    _check_supported(request)
+    check_vae(request.options.sd_vae or request.overrides.values.get("sd_vae"))
     _ = request.warnings, request.script
     save_dir = request.options.save_dir
     if save_dir is not None:
@@ -43,6 +43,13 @@ def check_limits(request: GenerationRequest, limits: Limits) -> None:
         if size > limits.max_prompt_chars:
             _refuse(field, f"{size} characters", limits.max_prompt_chars)
     check_size((request.width, request.height), limits, "width")
+    resize = {
+        "seed_resize_from_w": request.seed_resize_from_w,
+        "seed_resize_from_h": request.seed_resize_from_h,
+    }
+    for field, side in resize.items():
+        if 0 < side < MIN_SIDE and min(resize.values()) > 0:
+            raise ContractError(f"should be 0, or {MIN_SIDE} or more", field=field)
 
 
 def check_size(size: tuple[float, float], limits: Limits, field: str) -> None:
@@ -60,8 +67,8 @@ def _refuse(field: str, value: str, largest: int) -> None:
     )
 
 
-def _check_supported(request: GenerationRequest) -> None:
-    vae = request.options.sd_vae or request.overrides.values.get("sd_vae")
+def check_vae(vae: str | None) -> None:
+    """Raise ContractError for a VAE of its own file, which this version cannot render with."""
     if vae not in (None, "", "Automatic", "None"):
         raise ContractError(
             f"{vae!r}: only 'Automatic' and 'None' are supported by this version of Easel", field="sd_vae"

@@ -53,7 +53,7 @@ class GenerationRequest(BaseModel):
     tiling: bool | None = Field(None, description="null: the option tiling.")
     do_not_save_samples: bool = False
     do_not_save_grid: bool = False
-    eta: float | None = Field(None, ge=0, le=10)
+    eta: float | None = Field(None, ge=0, le=1)
     s_min_uncond: float | None = Field(None, ge=0, le=15)
     s_churn: float | None = Field(None, ge=0, le=100)
     s_tmax: float | None = Field(None, ge=0, description="0 and null are infinity.")

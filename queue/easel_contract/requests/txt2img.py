@@ -26,13 +26,13 @@ class Txt2ImgRequest(GenerationRequest):
         None, ge=0, le=1, description="Of the hires pass; null is 0.75 there."
     )
     enable_hr: bool = False
-    firstphase_width: int = Field(0, ge=0)
-    firstphase_height: int = Field(0, ge=0)
+    firstphase_width: int = Field(0, ge=0, le=16384)
+    firstphase_height: int = Field(0, ge=0, le=16384)
     hr_scale: float = Field(2.0, gt=0, le=8)
     hr_upscaler: str | None = Field(None, description="A latent mode or an upscaler's name; null is Latent.")
     hr_second_pass_steps: int = Field(0, ge=0, description="0: as many as the first pass.")
-    hr_resize_x: int = Field(0, ge=0)
-    hr_resize_y: int = Field(0, ge=0)
+    hr_resize_x: int = Field(0, ge=0, le=16384)
+    hr_resize_y: int = Field(0, ge=0, le=16384)
     hr_checkpoint_name: str | None = None
     hr_sampler_name: str | None = None
     hr_scheduler: str | None = None

@@ -233,6 +233,13 @@ def test_a_batch_is_shown_as_a_grid_in_the_format_that_was_asked_for() -> None:
     assert (image.rgb.shape, image.format) == ((6, 10, 3), "webp")
 
 
+def test_a_batch_is_shown_by_its_first_picture_where_no_grid_is_wanted() -> None:
+    shown: list[PreviewImage] = []
+    settings = PreviewSettings.from_options({"show_progress_every_n_steps": 1, "show_progress_grid": False})
+    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, torch.zeros(4, 4, 3, 5))
+    assert shown[0].rgb.shape == (3, 5, 3)
+
+
 def test_a_quick_task_is_not_shown() -> None:
     shown: list[PreviewImage] = []
     previewer = Previewer(grey, PreviewSettings(every_n_steps=1), shown.append, min_interval_s=3600)

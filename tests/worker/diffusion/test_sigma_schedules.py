@@ -7,6 +7,8 @@ import pytest
 
 from easel_worker.diffusion.beta_distribution import beta_quantiles
 from easel_worker.diffusion.errors import CheckpointError, JobError
+from easel_worker.diffusion.samplers.options import SamplerOptions
+from easel_worker.diffusion.sampling import model_levels
 from easel_worker.diffusion.schedules import SCHEDULES, ScheduleOptions, ddim_timesteps, schedule
 from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
 
@@ -171,6 +173,17 @@ def test_zero_terminal_snr(sd15: ModelSigmas) -> None:
     assert shifted.largest == pytest.approx(4518.76, abs=0.01)
     assert shifted.smallest == pytest.approx(sd15.smallest)
     np.testing.assert_array_equal(model_sigmas({**SD15, "rescale_betas_zero_snr": True}).table, shifted.table)
+
+
+def test_levels_of_a_model_that_was_halved_as_a_whole(sd15: ModelSigmas) -> None:
+    halved = model_levels(sd15, SamplerOptions(use_downcasted_alpha_bar=True))
+    alphas = 1 / (1 + halved.table**2)
+    halves = alphas.astype(np.float16).astype(np.float64)
+    assert np.allclose(alphas, halves, rtol=1e-9, atol=0), "half precision's numbers"
+    assert 2**-14 < np.abs(alphas - 1 / (1 + sd15.table**2)).max() <= 2**-12, "half of its last place below 1"
+    assert (np.diff(halved.table) > 0).all()
+    both = SamplerOptions(use_downcasted_alpha_bar=True, sd_noise_schedule="Zero Terminal SNR")
+    assert np.array_equal(model_levels(sd15, both).table, halved.zero_terminal_snr().table)
 
 
 def test_every_twentieth_level_of_a_consistency_model(sd15: ModelSigmas) -> None:

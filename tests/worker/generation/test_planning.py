@@ -39,6 +39,17 @@ def hires(desk: Desk, **body: Any) -> tuple[Job, Hires]:
     return job, job.hires
 
 
+def test_a_vae_that_the_service_is_set_to_is_refused_unless_the_request_has_another(desk: Desk) -> None:
+    asked: dict[str, Any] = {"sd_vae": "other.safetensors"}
+    task = desk.task()
+    stored = replace(task, meta={**task.meta, "options": json.dumps(asked)})
+    with pytest.raises(ContractError, match="only 'Automatic' and 'None'") as caught:
+        desk.handler.prepare(stored)
+    assert caught.value.field == "sd_vae"
+    for own in ({"alwayson_scripts": {"sd_vae": "None"}}, {"override_settings": {"sd_vae": "Automatic"}}):
+        desk.handler.prepare(replace(stored, data=desk.task(**own).data))
+
+
 def test_image_i_has_the_next_seed_and_the_next_subseed(desk: Desk) -> None:
     pictures = desk.plan(seed=5, subseed=90, batch_size=2, n_iter=2).job.pictures
     assert [(picture.seed, picture.subseed) for picture in pictures] == [(5, 90), (6, 91), (7, 92), (8, 93)]

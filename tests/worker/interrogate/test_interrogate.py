@@ -116,6 +116,31 @@ def test_phrases_are_ranked_by_clip(models: Path, tmp_path: Path) -> None:
     assert {*others, last} == {"sharp", "soft", "dark"}
 
 
+def test_word_lists_are_cut_and_left_out_as_options_say(models: Path, tmp_path: Path) -> None:
+    for name in ("BLIP", "CLIP"):
+        (tmp_path / name).symlink_to(models / name)
+    lists = tmp_path / "interrogate"
+    lists.mkdir()
+    (lists / "artists.txt").write_text("one painter\nanother painter\na third\n")
+    (lists / "flavors.top3.txt").write_text("dark\nsharp\nsoft\n")
+    interrogator = Interrogator(tmp_path, lambda: torch.device("cpu"))
+    caption = interrogator.describe(gradient(), skipped=["artists", "flavors"])
+    assert interrogator.describe(gradient(), skipped=["flavors"], lines=1) == f"{caption}, one painter"
+    all_of_them = interrogator.describe(gradient(), skipped=["artists"], lines=0)
+    assert set(all_of_them.removeprefix(f"{caption}, ").split(", ")) == {"dark", "sharp", "soft"}
+
+
+def test_the_services_options_decide_how_long_a_caption_is(
+    ask: Callable[..., dict[str, Any]], scene: Any
+) -> None:
+    long = ask(image=PICTURE)["caption"]
+    options = scene.queue.options
+    values = {"interrogate_clip_min_length": 2, "interrogate_clip_max_length": 4}
+    assert scene.run(options.replace(scene.run(options.read()), values))
+    short = ask(image=PICTURE)["caption"]
+    assert len(short) < len(long)
+
+
 def test_through_a_worker(ask: Callable[..., dict[str, Any]]) -> None:
     answer = ask(image=PICTURE)
     assert answer["code"] == 200, answer

@@ -140,6 +140,16 @@ def test_img2img_and_other_folders_formats_and_companions(saver: Saver, store: L
     assert b"\nSteps: 20, " in store.get("mine/00000-7.txt")
 
 
+def test_what_was_cut_short_is_stored_only_where_an_option_says_so(saver: Saver, store: LocalStore) -> None:
+    half_done = replace(rendering(2), unfinished=frozenset({1}))
+    for options, seeds in ((RenderOptions(), [7]), (RenderOptions(save_incomplete_images=True), [7, 8])):
+        products = make_products(half_done, options, saving=True)
+        saved = saver.save_patterned(products)
+        samples = [place.product.index for place in saved if place.product.role == "sample"]
+        assert [products.rendering.facts[index].seed for index in samples] == seeds
+        assert len(products.answered) == 3, "the answer has all of them, and the grid"
+
+
 def test_copies_share_their_samples_number(saver: Saver, store: LocalStore) -> None:
     job = replace(
         rendering(2),

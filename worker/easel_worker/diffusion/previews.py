@@ -40,12 +40,14 @@ MIN_INTERVAL_S = 0.25
 
 @dataclass(frozen=True)
 class PreviewSettings:
-    """A1111's options. every_n_steps: -1 shows finished batches only, 0 nothing."""
+    """A1111's options. every_n_steps: -1 shows finished batches only, 0 nothing. grid: all pictures of a
+    batch, otherwise its first."""
 
     enable: bool = True
     every_n_steps: int = 10
     type: str = APPROX_NN
     format: PreviewFormat = "png"
+    grid: bool = True
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -70,6 +72,7 @@ class PreviewSettings:
             every_n_steps=every,
             type=str(options.get("show_progress_type", default.type)),
             format="jpeg" if kind == "jpg" else kind,  # type: ignore[arg-type] # checked at once
+            grid=bool(options.get("show_progress_grid", default.grid)),
         )
 
     def due(self, step: int, *, last: bool) -> bool:
@@ -155,7 +158,7 @@ class Previewer:
             return
         self._shown_at = now
         try:
-            picture = preview(latents, self._decode)
+            picture = preview(latents if self._settings.grid else latents[:1], self._decode)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task does not need it
             log.warning("no more previews of this task: %s: %s", type(error).__name__, error)
             self._decode = None

@@ -90,7 +90,10 @@ class SamplingPlan:
 
 
 def model_levels(model: ModelSigmas, options: SamplerOptions) -> ModelSigmas:
-    """The model's levels under `sd_noise_schedule`. The denoiser has to be given the same."""
+    """The model's levels under `use_downcasted_alpha_bar` and, after it, `sd_noise_schedule`. The denoiser
+    has to be given the same."""
+    if options.use_downcasted_alpha_bar:
+        model = model.downcast()
     return model.zero_terminal_snr() if options.sd_noise_schedule == "Zero Terminal SNR" else model
 
 

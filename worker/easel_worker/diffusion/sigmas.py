@@ -59,6 +59,11 @@ class ModelSigmas:
         """Every `stride`-th level, counted so that the largest is among them; timesteps are renumbered."""
         return ModelSigmas(self.table[::-1][::stride][::-1])
 
+    def downcast(self) -> ModelSigmas:
+        """The levels with alpha rounded to half precision, as models were run that were halved as a whole."""
+        alphas = (1.0 / (1.0 + self.table**2)).astype(np.float16).astype(np.float64)
+        return ModelSigmas(np.sqrt((1.0 - alphas) / alphas))
+
     def zero_terminal_snr(self) -> ModelSigmas:
         """The levels shifted and scaled in sqrt(alpha) so that the last has (nearly) no signal (Lin et al.
         2023, algorithm 1). The first stays what it was.

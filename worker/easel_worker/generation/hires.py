@@ -29,17 +29,19 @@ def enlarge(
     checkpoint: Checkpoint,
     after: Checkpoint,
     upscaler: Callable[[str], Upscaler],
+    fall_back: bool = False,
 ) -> torch.Tensor:
     """The first pass's latents at the second pass's size: in latent space, or as pictures by an upscaler.
 
-    checkpoint, after: of the first pass and of the second; they may be the same.
+    checkpoint, after: of the first pass and of the second; they may be the same. fall_back: see `decode`.
     """
     mode = hires.upscaler if hires.upscaler in LATENT_MODES else None
     if mode is not None and checkpoint.shares_latents_with(after):
         enlarged = resize_latents(latents, size.latent_size, mode)
     else:
         enlarger = upscaler("Lanczos" if mode else hires.upscaler)
-        pictures = [Image.fromarray(pixels) for pixels in decode(checkpoint, latents)]
+        decoded = decode(checkpoint, latents, fall_back=fall_back)
+        pictures = [Image.fromarray(pixels) for pixels in decoded]
         enlarged = encode(after, [scale_to(picture, size.size, enlarger) for picture in pictures])
     rows, columns = size.kept
     return enlarged[..., rows, columns].contiguous()

@@ -15,7 +15,7 @@ from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
-from easel_contract.requests.checks import check_size
+from easel_contract.requests.checks import check_size, check_vae
 from easel_contract.requests.scripts import SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
@@ -100,6 +100,7 @@ class Planner:
     def _job_of(
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]
     ) -> Job:
+        check_vae(request.options.sd_vae or options.sd_vae)
         name = request.checkpoint or options.sd_model_checkpoint
         model = self._library.resolve(name or self._library.default(self._settings.default_checkpoint))
         job = self._job(request, options, model, warnings)

@@ -52,8 +52,11 @@ def generate(job: Job, studio: Studio) -> Result:
                 begun_at = len(result.shots) % job.batch_size
                 drawn, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, lent)
                 result.extras += extras
+        whole = not studio.watch.cut_short
         result.shots += [
-            Shot(one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies)
+            Shot(
+                one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies, whole
+            )
             for one, picture in zip(drawn, batch, strict=True)
         ]
         studio.watch.batch_done(len(batch))
@@ -108,9 +111,18 @@ def _hires(
 ) -> list[Drawn]:
     checkpoint = studio.checkpoint(asked.model) if asked.model else first
     size = hires.size_of(job, asked)
-    before = decode(first, latents) if job.options.save_images_before_highres_fix else None
+    options = job.options
+    before = None
+    if options.save_images_before_highres_fix:
+        before = decode(first, latents, fall_back=options.auto_vae_precision)
     enlarged = hires.enlarge(
-        latents, asked, size, checkpoint=first, after=checkpoint, upscaler=studio.upscaler
+        latents,
+        asked,
+        size,
+        checkpoint=first,
+        after=checkpoint,
+        upscaler=studio.upscaler,
+        fall_back=options.auto_vae_precision,
     )
     latents = hires_pass(job, asked, batch, enlarged, size.final_size, checkpoint, studio)
     drawn = _decoded(job, checkpoint, latents, studio)
@@ -142,7 +154,8 @@ def _img2img(
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:
-    drawn = [Drawn(Image.fromarray(pixels)) for pixels in decode(checkpoint, latents)]
+    pictures = decode(checkpoint, latents, fall_back=job.options.auto_vae_precision)
+    drawn = [Drawn(Image.fromarray(pixels)) for pixels in pictures]
     if not job.restore_faces:
         return drawn
     options = job.options

@@ -32,6 +32,7 @@ class Shot:
     """A finished picture, and what it was made of.
 
     image: "RGB". facts: what the infotext tells besides the job's own fields, in order. copies: see `Drawn`.
+    whole: False where an interrupt or a skip ended it on the way.
     """
 
     image: Image.Image
@@ -39,6 +40,7 @@ class Shot:
     job: Job
     facts: Mapping[str, object] = field(default_factory=dict)
     copies: Mapping[str, Image.Image] = field(default_factory=dict)
+    whole: bool = True
 
 
 @dataclass

@@ -54,6 +54,7 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         _facts(rendered),
         extras=[np.asarray(image) for image in result.extras],
         grids=[np.asarray(image) for image in result.grids],
+        unfinished=frozenset(i for i, shot in enumerate(result.shots) if not shot.whole),
         show_samples=result.show_shots,
         copies=[
             Copy(i, suffix, np.asarray(image))

@@ -19,7 +19,7 @@ from easel_contract.extras import (
     parse_extras_batch,
     parse_extras_single,
 )
-from easel_contract.options import RenderOptions
+from easel_contract.options import RenderOptions, effective
 from easel_contract.results import Outcome
 from easel_contract.upscalers import find_upscaler
 from easel_queue import Task
@@ -48,6 +48,8 @@ class Extras:
     single: bool
     pictures: tuple[Image.Image, ...]
     sizes: tuple[Size, ...]
+    options: RenderOptions
+    """The service's, for the format of the answer."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class ExtrasHandler(Handler[Extras, Processed]):
         pictures = tuple(self._intake.open(text, field=field) for field, text in texts.items())
         most = self._limits.images.max_pixels
         sizes = tuple(enlarged_size(picture.size, request, max_pixels=most) for picture in pictures)
-        return Extras(request, single, pictures, sizes)
+        return Extras(request, single, pictures, sizes, effective(task.options))
 
     def run(self, prepared: Extras, ctx: RunContext) -> Processed:
         done: list[Image.Image] = []
@@ -98,7 +100,9 @@ class ExtrasHandler(Handler[Extras, Processed]):
     def publish(self, task: Task, output: Processed) -> Outcome:
         told = describe(output.extras.request)
         images = [
-            _encode(picture, _texts(source) | ({"postprocessing": told} if told else {}))
+            _encode(
+                picture, _texts(source) | ({"postprocessing": told} if told else {}), output.extras.options
+            )
             for source, picture in zip(output.extras.pictures, output.pictures, strict=True)
         ]
         answer: dict[str, object] = {"html_info": f"<p>{html.escape(told)}</p>"}
@@ -163,8 +167,7 @@ def _texts(source: Image.Image) -> dict[str, str]:
     return {str(name): str(value) for name, value in source.info.items()}
 
 
-def _encode(picture: Image.Image, texts: dict[str, str]) -> str:
-    options = RenderOptions()
+def _encode(picture: Image.Image, texts: dict[str, str], options: RenderOptions) -> str:
     infotext = texts.pop(INFOTEXT, "")
     file = encode(np.asarray(picture), infotext, options.samples_format, options, texts)
     return base64.b64encode(file.data).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from easel_contract.errors import ContractError
 from easel_contract.events import Progress
 from easel_contract.extras import INTERROGATE_PATH, parse_interrogate
+from easel_contract.options import RenderOptions, effective
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
@@ -26,7 +28,15 @@ CLIP, DEEPDANBOORU = "clip", "deepdanbooru"
 """A1111's two models. The second one's network exists only as a program of its own, which Easel has not."""
 
 
-class InterrogateHandler(Handler[Image.Image, str]):
+@dataclass(frozen=True)
+class Question:
+    """A decoded picture, and the service's options that say how it is described."""
+
+    picture: Image.Image
+    options: RenderOptions
+
+
+class InterrogateHandler(Handler[Question, str]):
     """Serves the interrogate call."""
 
     paths: ClassVar[tuple[str, ...]] = (INTERROGATE_PATH,)
@@ -37,7 +47,7 @@ class InterrogateHandler(Handler[Image.Image, str]):
         self._intake = Intake(self._limits.images)
         self._networks = networks_of(settings)
 
-    def prepare(self, task: Task) -> Image.Image:
+    def prepare(self, task: Task) -> Question:
         request = parse_interrogate(task.data, self._limits)
         if request.model == DEEPDANBOORU:
             raise ContractError(
@@ -49,12 +59,20 @@ class InterrogateHandler(Handler[Image.Image, str]):
         if request.model != CLIP:
             raise ContractError("Model not found", status=404, kind="not_found")
         check(self.settings.data_dir / "models")
-        return self._intake.open(request.image, field="image")
+        return Question(self._intake.open(request.image, field="image"), effective(task.options))
 
-    def run(self, prepared: Image.Image, ctx: RunContext) -> str:
+    def run(self, prepared: Question, ctx: RunContext) -> str:
         ctx.check_cancelled()
         ctx.report(Progress(stage="loading"))
-        return self._networks.interrogator.describe(prepared)
+        options = prepared.options
+        return self._networks.interrogator.describe(
+            prepared.picture,
+            min_length=options.interrogate_clip_min_length,
+            max_length=options.interrogate_clip_max_length,
+            beams=options.interrogate_clip_num_beams,
+            lines=options.interrogate_clip_dict_limit,
+            skipped=options.interrogate_clip_skip_categories,
+        )
 
     def publish(self, task: Task, output: str) -> Outcome:
         return Outcome(json.dumps({"caption": output}, ensure_ascii=False).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_LENGTH, MAX_LENGTH, BEAMS = 24, 48, 1
 """Of a caption, in tokens; A1111's defaults."""
+LINES = 1500
+"""Of a word list that are read; A1111's default."""
 
 
 class Interrogator:
@@ -41,8 +43,15 @@ class Interrogator:
         min_length: int = MIN_LENGTH,
         max_length: int = MAX_LENGTH,
         beams: int = BEAMS,
+        lines: int = LINES,
+        skipped: Collection[str] = (),
     ) -> str:
         """The caption, then ``, `` and each phrase.
+
+        Args:
+            min_length, max_length: Of the caption, in tokens; the larger of the two is the most.
+            lines: How many of each word list are read; 0 is all.
+            skipped: Word lists that are left out, by their names up to the first dot.
 
         Raises:
             ContractError: 422, a file is missing.
@@ -52,15 +61,17 @@ class Interrogator:
             from easel_worker.interrogate.blip import Blip
 
             self._blip = Blip(blip_folder(self._models), self._device())
-        caption = self._blip.caption(picture, min_length=min_length, max_length=max_length, beams=beams)
-        lists = word_lists(self._models)
+        caption = self._blip.caption(
+            picture, min_length=min_length, max_length=max(min_length, max_length), beams=beams
+        )
+        lists = [path for path in word_lists(self._models) if path.name.split(".")[0] not in skipped]
         if not lists:
             return caption
         if self._ranks is None:
             from easel_worker.interrogate.ranks import Ranks
 
             self._ranks = Ranks(clip_folder(self._models), self._device())
-        return ", ".join([caption, *self._ranks.best(picture, lists)])
+        return ", ".join([caption, *self._ranks.best(picture, lists, lines)])
 
     def unload(self) -> None:
         """Forget the models."""

@@ -47,6 +47,8 @@ class Rendering:
     copies: Sequence[Copy] = ()
     grids: Sequence[Picture] = ()
     """A script's own pictures of many: they are answered first, and no other grid is made."""
+    unfinished: frozenset[int] = frozenset()
+    """Indices of the samples that an interrupt or a skip ended on the way."""
     show_samples: bool = True
     """Whether the samples are answered beside the script's grids."""
     records: Sequence[GenerationRecord] = ()

@@ -108,6 +108,8 @@ class Saver:
                     self._put_named(product, grids, grid_name(_subject(products, product)), products)
                 )
             elif product.role == "sample" and options.samples_save:
+                if product.index in products.rendering.unfinished and not options.save_incomplete_images:
+                    continue
                 name = sample_name(_subject(products, product))
                 saved.append(self._put_named(product, samples, name, products))
         if options.enable_pnginfo and saved:

@@ -46,6 +46,8 @@ class SamplerOptions:
     """Start from noise * sqrt(1 + sigma^2) instead of noise * sigma."""
     sd_noise_schedule: str = "Default"
     """"Zero Terminal SNR" rescales the model's levels so that the last is nearly pure noise."""
+    use_downcasted_alpha_bar: bool = False
+    """The model's alphas are rounded to half precision."""
     uni_pc_variant: str = "bh1"
     uni_pc_skip_type: str = "time_uniform"
     uni_pc_order: int = 3
