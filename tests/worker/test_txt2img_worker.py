@@ -271,7 +271,7 @@ POISON: dict[str, tuple[bytes, str]] = {
     "save_dir": (b'{"alwayson_scripts": {"save_dir": "../../etc"}}', "save_dir"),
     "foreign": (b'{"alwayson_scripts": {"save_dir": "/etc"}}', "save_dir"),
     "rng": (b'{"override_settings": {"randn_source": "dice"}}', "randn_source"),
-    "huge hires": (b'{"enable_hr": true, "hr_resize_x": 8, "hr_resize_y": 99999}', "hr_resize_x"),
+    "huge hires": (b'{"enable_hr": true, "hr_resize_x": 8, "hr_resize_y": 9999}', "hr_resize_x"),
     "tiny hires": (b'{"enable_hr": true, "width": 8, "height": 8, "hr_scale": 0.01}', "hr_scale"),
     "first phase": (b'{"enable_hr": true, "firstphase_width": 9e6, "firstphase_height": 8}', "firstphase"),
     "hires upscaler": (b'{"enable_hr": true, "hr_upscaler": "../../etc/passwd"}', "hr_upscaler"),
