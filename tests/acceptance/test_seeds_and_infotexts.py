@@ -119,15 +119,13 @@ def test_info_has_every_key_of_a1111s(a1111: Running) -> None:
 
 
 def test_a_grid_comes_first_where_pictures_are_saved(a1111: Running) -> None:
-    answer, info = rendered(a1111.http, TXT2IMG, {**BASE, "n_iter": 2, "save_images": True, "seed": 6})
+    folders = {"outdir_txt2img_samples": "mine/pictures", "outdir_txt2img_grids": "mine/grids"}
+    body = {**BASE, "n_iter": 2, "save_images": True, "seed": 6, "override_settings": folders}
+    answer, info = rendered(a1111.http, TXT2IMG, body)
     assert [pixels(image).shape for image in answer["images"]] == [(64, 128, 3), (64, 64, 3), (64, 64, 3)]
     assert (info["index_of_first_image"], len(info["infotexts"])) == (1, 3)
-    folder = a1111.data_dir / "outputs"
-    assert [path.name for path in sorted(folder.rglob("txt2img-images/**/*.png"))] == [
-        "00000-6.png",
-        "00001-7.png",
-    ]
-    assert [path.name for path in folder.rglob("txt2img-grids/**/*.png")] == ["grid-0000.png"]
+    stored = sorted(path.name for path in (a1111.data_dir / "mine").rglob("*.png"))
+    assert stored == ["00000-6.png", "00001-7.png", "grid-0000.png"]
 
 
 def test_a_cancel_and_an_interrupt_reach_the_named_task_only(a1111: Running) -> None:

@@ -19,7 +19,7 @@ from .attacks import Attacker, plan
 from .checker import Verdict, judge
 from .diary import read_diary
 from .parts import StuckError
-from .senders import Senders, errands
+from .senders import AHEAD, Senders, errands
 
 SHOWN = 50
 """Problems that a failed run prints; one lost sender would fill pages."""
@@ -41,8 +41,9 @@ def chaos(folder: Path, *, tasks: int, kills: int, stops: int, cuts: int, sleep_
         senders.start()
         try:
             for number, attack in enumerate(attacks):
-                # An attack comes when the service has shown that it got over those before.
-                observer.wait_committed(tasks * number // (len(attacks) + 1), arena.check_alive)
+                # An attack comes when the service has shown that it got over those before; the last ones come
+                # while there is work left, for some wait until the worker that they mean has a task.
+                observer.wait_committed((tasks - AHEAD) * number // len(attacks), arena.check_alive)
                 attacker.carry_out(attack)
             observer.wait_committed(tasks, arena.check_alive)
             left_over = observer.left_over()

@@ -79,3 +79,10 @@ def test_what_is_copied_is_not_ignored() -> None:
                 assert any(
                     top == kept[1:] or top.startswith(kept[1:] + "/") for kept in ignore if kept[0] == "!"
                 )
+
+
+def test_the_worker_image_installs_what_make_does() -> None:
+    without_their_own = re.compile(r"--no-deps -r (\S+)")
+    made = without_their_own.findall((ROOT / "Makefile").read_text())
+    assert made == ["worker/no-deps.txt"]
+    assert without_their_own.findall((ROOT / "worker/Dockerfile").read_text()) == made

@@ -31,7 +31,7 @@ class RunningGateway:
     """One gateway under test, a client of it, and the queue behind it."""
 
     settings: GatewaySettings
-    server: GatewayServer
+    server: _Announced
     serving: asyncio.Task[None]
     url: str
     client: httpx.AsyncClient
@@ -87,6 +87,7 @@ class RunningGateway:
 
     async def stop(self) -> None:
         self.server.should_exit = True
+        self.server.told.set()
         await self.serving
 
 
@@ -94,9 +95,14 @@ StartGateway = Callable[..., Awaitable[RunningGateway]]
 
 
 class _Announced(GatewayServer):
-    """Says when it takes connections."""
+    """Says when it takes connections, and stops when it is told: uvicorn itself looks ten times a second."""
 
     up: asyncio.Event
+    told: asyncio.Event
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.told.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -120,7 +126,7 @@ async def start_gateway(redis_url: str, service: str, tmp_path: Path) -> AsyncIt
             server = build_server(settings)
             server.__class__ = _Announced
             assert isinstance(server, _Announced)
-            server.up = asyncio.Event()
+            server.up, server.told = asyncio.Event(), asyncio.Event()
             sock = listen(settings)
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
             serving = asyncio.create_task(server.serve(sockets=[sock]))

@@ -221,6 +221,37 @@ def test_cancel_stops_a_render_between_steps(painter: Any) -> None:
     assert paint(painter)["images"]
 
 
+def test_a_hires_pass_counts_as_a_batch_and_its_picture_is_larger(painter: Any) -> None:
+    request_id = painter.put({**SMALL, "steps": 3, "enable_hr": True, "hr_scale": 1.5}, path=PATH)
+    answer = json.loads(painter.result(request_id).data)
+
+    assert Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))).size == (96, 96)
+    assert "Hires upscale: 1.5, Hires upscaler: Latent" in json.loads(answer["info"])["infotexts"][0]
+    snapshots = [e["p"] for e in painter.events(request_id) if e["s"] == "progress"]
+    assert {s["batches"] for s in snapshots} == {2}
+    assert [s["ratio"] for s in snapshots] == sorted(s["ratio"] for s in snapshots)
+
+
+def test_an_interrupt_answers_what_there_is(painter: Any) -> None:
+    request_id = painter.put({**SMALL, "steps": 150, "n_iter": 16, "width": 128, "height": 128}, path=PATH)
+    painter.wait(request_id, "progress")
+
+    painter.run(painter.queue.tasks.interrupt(request_id))
+
+    result = painter.result(request_id)
+    assert "lastCode" not in result.tags
+    info = json.loads(json.loads(result.data)["info"])
+    assert 1 <= len(json.loads(result.data)["images"]) == len(info["infotexts"]) < 16
+    assert paint(painter)["images"]
+
+
+def test_options_and_tiling_end_with_their_task(painter: Any) -> None:
+    before = paint(painter)["images"]
+    options = {"CLIP_stop_at_last_layers": 2, "randn_source": "CPU"}
+    assert paint(painter, tiling=True, override_settings=options)["images"] != before
+    assert paint(painter)["images"] == before
+
+
 POISON: dict[str, tuple[bytes, str]] = {
     "not json": (b"\x89PNG\r\n\x1a\n\x00\xff", "JSON"),
     "cut off": (b'{"prompt": "a', "JSON"),
@@ -240,6 +271,17 @@ POISON: dict[str, tuple[bytes, str]] = {
     "save_dir": (b'{"alwayson_scripts": {"save_dir": "../../etc"}}', "save_dir"),
     "foreign": (b'{"alwayson_scripts": {"save_dir": "/etc"}}', "save_dir"),
     "rng": (b'{"override_settings": {"randn_source": "dice"}}', "randn_source"),
+    "huge hires": (b'{"enable_hr": true, "hr_resize_x": 8, "hr_resize_y": 99999}', "hr_resize_x"),
+    "tiny hires": (b'{"enable_hr": true, "width": 8, "height": 8, "hr_scale": 0.01}', "hr_scale"),
+    "first phase": (b'{"enable_hr": true, "firstphase_width": 9e6, "firstphase_height": 8}', "firstphase"),
+    "hires upscaler": (b'{"enable_hr": true, "hr_upscaler": "../../etc/passwd"}', "hr_upscaler"),
+    "hires sampler": (b'{"enable_hr": true, "hr_sampler_name": "Oiler"}', "hr_sampler_name"),
+    "first picture": (b'{"enable_hr": true, "firstpass_image": "R0lGODlh"}', "firstpass_image"),
+    "refiner": (b'{"refiner_checkpoint": "nobody", "refiner_switch_at": 0.5}', "refiner_checkpoint"),
+    "network": (b'{"prompt": "<lora:nobody:1>"}', "nobody"),
+    "style": (b'{"styles": ["nonesuch"]}', "nonesuch"),
+    "faces": (b'{"restore_faces": true}', "restore_faces"),
+    "eta": (b'{"eta": 7, "sampler_name": "Euler a", "steps": 1, "width": 64, "height": 64}', "eta"),
     "wrong id": (b'{"width": 9, "alwayson_scripts": {"save_dir": "..", "id_task": "\\ud800"}}', ""),
 }
 

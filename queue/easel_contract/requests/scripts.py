@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, PlainValidator
 
 from easel_contract.errors import ContractError
 from easel_contract.requests.alwayson import ScriptArgs, read_args
@@ -27,7 +27,15 @@ def _listed(value: Any) -> Any:
     return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
 
 
-AxisType = Annotated[int, Field(ge=0)] | str
+def _axis(value: Any) -> Any:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) < 4 else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in range(1000):
+        raise ValueError("is neither the index of an axis nor its name")
+    return int(value)
+
+
+AxisType = Annotated[int | str, PlainValidator(_axis)]
 """An index into the list of axes, or an axis's name."""
 
 Directions = Annotated[tuple[Direction, ...], BeforeValidator(_listed)]

@@ -16,6 +16,7 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from easel_contract.events import Progress
+from easel_contract.results import Outcome
 from easel_queue import Reply, Task
 from easel_worker.generation.plan import Plan
 from easel_worker.handlers.answer import Rendered
@@ -95,7 +96,9 @@ class Desk:
 
     def answer(self, **body: Any) -> dict[str, Any]:
         """The result's body, with `info` decoded."""
-        outcome = self.handler.publish(self.task(**body), self.run(**body)[0])
+        return self.decoded(self.handler.publish(self.task(**body), self.run(**body)[0]))
+
+    def decoded(self, outcome: Outcome) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(outcome.data)
         return {**answer, "info": json.loads(answer["info"])}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from easel_worker.diffusion.random_model import build_random_checkpoint
+from easel_worker.models.starter import NAME, install_shapes
 
 from ...one_thread import one_thread
 from .desk import Desk
@@ -15,11 +18,19 @@ __all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """Renders with `tiny-random` unless told otherwise."""
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the random model, which is the default, and the shipped one."""
     folder = tmp_path_factory.mktemp("img2img")
-    build_random_checkpoint(folder / "models" / "Stable-diffusion" / "tiny-random")
-    return Desk(folder)
+    models = folder / "models" / "Stable-diffusion"
+    install_shapes(models / NAME)
+    build_random_checkpoint(models / "tiny-random")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def desk(data_dir: Path) -> Desk:
+    """Renders with `tiny-random` unless told otherwise."""
+    return Desk(data_dir)
 
 
 @pytest.fixture

@@ -210,7 +210,8 @@ CONTENT_NAMES = ("fill", "original", "latent noise", "latent nothing")
 
 
 def img2img_facts(job: Job, checkpoint: Checkpoint, beginning: Beginning) -> Mapping[str, object]:
-    """What infotexts tell of an img2img, in A1111's names and order; nothing of a mask that was blank."""
+    """What infotexts tell of masks and of what only some checkpoints take, in A1111's names and order;
+    nothing of a mask that was blank."""
     source = beginning.source
     facts: dict[str, object] = {}
     if checkpoint.takes == "picture":
@@ -221,8 +222,6 @@ def img2img_facts(job: Job, checkpoint: Checkpoint, beginning: Beginning) -> Map
         facts |= _mask_facts(source.fields)
         if source.soft is not None:
             facts |= _soft_facts(source.soft)
-    if source.noise_multiplier != 1.0:
-        facts["Noise multiplier"] = source.noise_multiplier
     return facts
 
 

@@ -32,6 +32,7 @@ class TaskWatch:
         self._begun = 0
         self._images_done = 0
         self._steps = 0
+        self._ratio = 0.0
         self._began = time.monotonic()
 
     @property
@@ -60,7 +61,10 @@ class TaskWatch:
     def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
         self._ctx.check_cancelled()
         self._steps = steps
-        ratio = min((self._begun - 1 + done / max(steps, 1)) / self._passes, 1.0)
+        # DPM adaptive does not know how many steps it will make; a bar that goes back would look broken.
+        self._ratio = ratio = max(
+            self._ratio, min((self._begun - 1 + done / max(steps, 1)) / self._passes, 1.0)
+        )
         spent = time.monotonic() - self._began
         self._ctx.report(
             Progress(

@@ -49,7 +49,8 @@ def unet_config(shapes: Shapes, family: Family, pooled: int, told: Mapping[str, 
         CheckpointError: the blocks are not laid out as in Stable Diffusion.
     """
     layers = _layers(shapes)
-    channels, depths = [], []
+    channels: list[int] = []
+    depths: list[int] = []
     while f"input_blocks.{(layers + 1) * len(channels) + 1}.0.out_layers.3.weight" in shapes:
         first = (layers + 1) * len(channels) + 1
         channels.append(_shape(shapes, f"input_blocks.{first}.0.out_layers.3.weight")[0])

@@ -22,7 +22,7 @@ _GROUPS = 32
 def vae_config(shapes: Shapes, scaling_factor: float, told: Mapping[str, int]) -> dict[str, Any]:
     """diffusers' configuration of the autoencoder whose weights have these shapes (names without
     "first_stage_model."). Raises `CheckpointError` where they do not make one."""
-    channels = []
+    channels: list[int] = []
     while (first := f"encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
         channels.append(shapes[first][0])
     layers = 0
