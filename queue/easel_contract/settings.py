@@ -239,6 +239,11 @@ class CommonSettings(BaseSettings):
         """Where checkpoints lie."""
         return self.data_dir / "models" / "Stable-diffusion"
 
+    @property
+    def hash_file(self) -> Path:
+        """What checkpoints' hashes are remembered in."""
+        return self.data_dir / "cache" / "hashes.json"
+
     def limits(self) -> Limits:
         """The part that requests are checked against."""
         return Limits(

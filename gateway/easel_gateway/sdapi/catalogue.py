@@ -19,8 +19,9 @@ router = APIRouter(tags=["A1111"])
 class CheckpointItem(BaseModel):
     """One checkpoint, as A1111 lists it.
 
-    `title` is `model_name`, followed by ``[hash]`` where that is known, and one of the names that
-    `override_settings.sd_model_checkpoint` takes. `hash` and `sha256` are of the UNet's weights.
+    `title` is the file's or the folder's name, followed by ``[hash]`` where that is known, and one of the
+    names that `override_settings.sd_model_checkpoint` takes. `hash` and `sha256` are of the file, of a
+    diffusers folder's UNet.
     """
 
     model_config = ConfigDict(protected_namespaces=())  # A1111's field has pydantic's prefix
@@ -48,7 +49,7 @@ def list_checkpoints(library: Library) -> list[CheckpointItem]:
         items.append(
             CheckpointItem(
                 title=title_of(library, model),
-                model_name=model.name,
+                model_name=model.name.replace("/", "_"),
                 hash=digest[:10] or None,
                 sha256=digest or None,
                 filename=str(model.path.absolute()),
@@ -58,6 +59,6 @@ def list_checkpoints(library: Library) -> list[CheckpointItem]:
 
 
 def title_of(library: Library, model: ModelFile) -> str:
-    """A checkpoint's name, followed by ``[hash]`` where that is known. May read its weights."""
+    """A checkpoint's file or folder, followed by ``[hash]`` where that is known. May read its weights."""
     digest = library.sha256(model, at_most=HASH_AT_MOST)
-    return f"{model.name} [{digest[:10]}]" if digest else model.name
+    return f"{model.title} [{digest[:10]}]" if digest else model.title

@@ -149,10 +149,12 @@ def refusal(folder: Path) -> str:
 
 
 def test_not_a_folder(tmp_path: Path) -> None:
-    assert "does not exist: expected a diffusers model folder" in refusal(tmp_path / "nowhere")
+    assert "does not exist: expected a model file or a diffusers model folder" in refusal(
+        tmp_path / "nowhere"
+    )
     file = tmp_path / "model.safetensors"
     file.touch()
-    assert "is a file: expected a diffusers model folder" in refusal(file)
+    assert "cannot be read as safetensors" in refusal(file)
     assert "scheduler_config.json is missing" in refusal(tmp_path)
 
 

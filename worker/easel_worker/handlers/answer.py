@@ -119,7 +119,7 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         height=job.height,
         batch_size=job.batch_size,
         n_iter=request.n_iter,
-        model_name=job.model.name,
+        model_name=job.model.stem,
         model_hash=plan.hashes[job.model],
         rng=options.randn_source,
         when=when,

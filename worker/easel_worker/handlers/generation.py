@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -49,7 +48,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
 
     def __init__(self, settings: WorkerSettings, stats: Stats) -> None:
         super().__init__(settings, stats)
-        self._library = Library(settings.checkpoint_dir)
+        self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
         self._planner = Planner(settings, self._library, Intake(self._limits.images))
@@ -173,7 +172,12 @@ class GenerationHandler(Handler[Plan, Rendered]):
 
     def _load(self, model: ModelFile) -> Checkpoint:
         began = time.monotonic()
-        checkpoint = load_checkpoint(Path(model.path), device=self._device, dtype=self._dtype)
+        checkpoint = load_checkpoint(
+            model.path,
+            device=self._device,
+            dtype=self._dtype,
+            allow_pickle=self.settings.allow_pickle,
+        )
         self.stats.model_loads.inc()
         log.info("checkpoint %s: loaded in %.1f s on %s", model.name, time.monotonic() - began, self._device)
         return checkpoint

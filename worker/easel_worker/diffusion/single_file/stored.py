@@ -110,8 +110,8 @@ def open_weights(path: Path, device: torch.device, *, allow_pickle: bool = False
 
 def _open_safetensors(path: Path, device: torch.device) -> StoredWeights:
     try:
-        opened = safe_open(str(path), framework="pt", device=str(device))
-        file = opened.__enter__()  # type: ignore[no-untyped-call] # safetensors has no types for it
+        opened: Any = safe_open(str(path), framework="pt", device=str(device))
+        file = opened.__enter__()
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         return StoredWeights(file, shapes, file.metadata() or {}, opened.__exit__)
     except Exception as error:  # safetensors raises its own and the file system's errors

@@ -1,0 +1,104 @@
+"""SHA-256 of model files: read once per version of a file, remembered in memory and on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1 << 20
+# A1111's first hashes were of one piece of the file only.
+_OLD_START, _OLD_LENGTH = 0x100000, 0x10000
+
+
+class HashBook:
+    """Hashes by path, size and time of change. Any thread may ask; processes may share the file `store`, a
+    JSON object. None: memory only. A file that cannot be written is no error: the next process reads again.
+    """
+
+    def __init__(self, store: Path | None = None) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._stored_at: int | None = None
+        self._known: dict[str, dict[str, Any]] = {}
+        self._old: dict[tuple[str, int, int], str] = {}
+
+    def known(self, paths: Sequence[Path]) -> str:
+        """The hash of files read one after the other, 64 hex digits, empty where it was never computed."""
+        with self._lock:
+            self._look()
+            key, version = _version(paths)
+            entry = self._known.get(key)
+            return str(entry["sha256"]) if entry and entry.get("version") == version else ""
+
+    def sha256(self, paths: Sequence[Path]) -> str:
+        """The hash, computed when need be: about 1.5 s for 2 GB. One file at a time is read."""
+        with self._reading:
+            if found := self.known(paths):
+                return found
+            key, version = _version(paths)
+            digest = hashlib.sha256()
+            for path in paths:
+                with path.open("rb") as file:
+                    while block := file.read(_BLOCK):
+                        digest.update(block)
+            with self._lock:
+                self._look()
+                self._known[key] = {"version": version, "sha256": digest.hexdigest()}
+                self._write()
+            return digest.hexdigest()
+
+    def old(self, path: Path) -> str:
+        """A1111's first kind of hash: 8 hex digits of 64 KiB from 1 MiB on; empty for shorter files."""
+        stat = path.stat()
+        key = str(path), stat.st_mtime_ns, stat.st_size
+        if key not in self._old:
+            with path.open("rb") as file:
+                file.seek(_OLD_START)
+                piece = file.read(_OLD_LENGTH)
+            self._old[key] = hashlib.sha256(piece).hexdigest()[:8] if piece else ""
+        return self._old[key]
+
+    def _look(self) -> None:
+        """Take in what other processes have stored."""
+        if self._store is None:
+            return
+        try:
+            changed = self._store.stat().st_mtime_ns
+            if changed == self._stored_at:
+                return
+            stored = json.loads(self._store.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return
+        self._stored_at = changed
+        if isinstance(stored, dict):
+            self._known |= {
+                key: entry
+                for key, entry in stored.items()
+                if isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
+            }
+
+    def _write(self) -> None:
+        if self._store is None:
+            return
+        with contextlib.suppress(OSError):
+            self._store.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self._store.parent, prefix=".hashes-", delete=False
+            ) as file:
+                json.dump(self._known, file, indent=1, sort_keys=True)
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(self._store)
+            self._stored_at = self._store.stat().st_mtime_ns
+
+
+def _version(paths: Sequence[Path]) -> tuple[str, list[list[int]]]:
+    """The key of some files, and what changes with each of them."""
+    stats = [path.stat() for path in paths]
+    return str(paths[0].absolute()), [[stat.st_size, stat.st_mtime_ns] for stat in stats]
