@@ -174,7 +174,10 @@ class Planner:
         prompt, negative_prompt = strip_comments(prompt), strip_comments(negative_prompt)
         if not request.disable_extra_networks:
             cut = cut_networks(prompt)
-            missing = [f"no {tag.kind} {tag.name[:100]!r}" for tag in cut.networks]
+            missing = [
+                f"{tag.kind} {tag.name[:100]!r}: this version of Easel applies no networks; leave the tag out"
+                for tag in cut.networks
+            ]
             for problem in (*cut.problems, *missing):
                 if request.strict:
                     raise ContractError(problem, field=field)
