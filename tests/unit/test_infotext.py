@@ -81,12 +81,12 @@ def test_no_negative_prompt_no_line() -> None:
         ("a: b", '"a: b"'),
         ("two\nlines", '"two\\nlines"'),
         ('say "hi"', 'say "hi"'),
-        ('"', '"'),
         ("ünï, x", '"ünï, x"'),
         (7.0, "7"),
         (6.5, "6.5"),
         (True, "True"),
         # These would be read back as something else.
+        ('"', '"\\""'),
         (' "a"', '" \\"a\\""'),
         ('"a"', '"\\"a\\""'),
         (" blanks ", '" blanks "'),

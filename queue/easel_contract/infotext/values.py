@@ -10,13 +10,14 @@ _NEED_QUOTES = frozenset(",:\n\r")
 def quote(value: object) -> str:
     """A value as it stands behind its key: JSON text where a comma, a colon or a line break would mislead.
 
-    Text that would not be read back as it is (blanks around it, quotes around it) is quoted too; a quote
-    inside of it is left alone. A whole float is written without its fraction: 7.0 is ``7``.
+    Text that would not be read back as it is (blanks around it, a quote in front, which a later one may be
+    taken to close) is quoted too; a quote inside of it is left alone. A whole float is written without its
+    fraction: 7.0 is ``7``.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value)
-    if not _NEED_QUOTES.isdisjoint(text) or unquote(text.strip()) != text:
+    if not _NEED_QUOTES.isdisjoint(text) or text.startswith('"') or text.strip() != text:
         return json.dumps(text, ensure_ascii=False)
     return text
 
