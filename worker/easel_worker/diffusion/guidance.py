@@ -75,10 +75,9 @@ class Guidance:
         self.hooks = hooks or GuidanceHooks()
         self.call = 0
         """Model calls so far; prompts that change follow it."""
-        self._picture = picture
         self._image_scale = 1.0 if options.image_cfg_scale is None else options.image_cfg_scale
         self._edits = self._image_scale != 1.0
-        self.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty)
+        self.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty, picture=picture)
 
     def switch(
         self,
@@ -87,6 +86,7 @@ class Guidance:
         *,
         size_ids: SizeIds | None = None,
         empty: torch.Tensor | None = None,
+        picture: torch.Tensor | None = None,
     ) -> None:
         """Go on with another model, whose latents and noise levels are the same (a refiner)."""
         if self.options.padding == "empty" and empty is None:
@@ -101,7 +101,7 @@ class Guidance:
             padding=self.options.padding,
             empty=empty,
             size_ids=size_ids,
-            picture=self._picture,
+            picture=picture,
             together=self.options.batch_cond_uncond,
         )
         self._batches: OrderedDict[tuple[Moment, bool], Batch] = OrderedDict()

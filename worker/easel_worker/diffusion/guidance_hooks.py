@@ -74,12 +74,13 @@ def keep_unmasked_input(init: torch.Tensor, mask: torch.Tensor) -> Blend:
 
 @dataclass(frozen=True, eq=False)
 class Successor:
-    """What `Guidance.switch` goes on with."""
+    """What `Guidance.switch` goes on with. picture: further input channels, where this model takes some."""
 
     checkpoint: Checkpoint
     conditioning: Conditioning
     size_ids: SizeIds | None = None
     empty: torch.Tensor | None = None
+    picture: torch.Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -101,7 +102,9 @@ class RefinerSwitch:
             return
         self.done = True
         to = self.load()
-        guidance.switch(to.checkpoint, to.conditioning, size_ids=to.size_ids, empty=to.empty)
+        guidance.switch(
+            to.checkpoint, to.conditioning, size_ids=to.size_ids, empty=to.empty, picture=to.picture
+        )
 
     def _way(self, guidance: Guidance, sigma: float) -> float:
         if self.by_steps:

@@ -176,13 +176,15 @@ def _sample(
         picture=_condition(job, the_pass, checkpoint, beginning),
         size_ids=_size_ids(job, the_pass, checkpoint),
         empty=text.encode("").context if padding == "empty" else None,
-        hooks=_hooks(job, the_pass, studio, beginning),
+        hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
     return run_pass(run, run.start(init), studio.watch)
 
 
-def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None) -> GuidanceHooks:
+def _hooks(
+    job: Job, the_pass: Pass, checkpoint: Checkpoint, studio: Studio, beginning: Beginning | None
+) -> GuidanceHooks:
     hooks = GuidanceHooks()
     if beginning is not None and beginning.mask is not None:
         init, mask = beginning.init, beginning.mask
@@ -209,6 +211,7 @@ def _hooks(job: Job, the_pass: Pass, studio: Studio, beginning: Beginning | None
                 _conditioning(job, the_pass, text),
                 size_ids=_size_ids(job, the_pass, other),
                 empty=text.encode("").context if _padding(job) == "empty" else None,
+                picture=_refined_condition(job, the_pass, checkpoint, other, beginning),
             )
 
         by_steps = job.options.refiner_switch_by_sample_steps
@@ -230,6 +233,17 @@ def _condition(
     width, height = the_pass.size
     like = torch.empty(1, 4, height // LATENT_FACTOR, width // LATENT_FACTOR, device=checkpoint.device)
     return blank_conditioning(like, lambda pixels: encode_pixels(checkpoint, pixels))
+
+
+def _refined_condition(
+    job: Job, the_pass: Pass, checkpoint: Checkpoint, refiner: Checkpoint, beginning: Beginning | None
+) -> torch.Tensor | None:
+    """The same for a refiner: a plain one sees the latent alone, whatever the first checkpoint saw."""
+    if refiner.takes == "latent":
+        return None
+    if beginning is not None and refiner.takes != checkpoint.takes:
+        raise JobError(f"refiner_checkpoint: {refiner.name} is no refiner for {checkpoint.name}")
+    return _condition(job, the_pass, refiner, beginning)
 
 
 def _size_ids(job: Job, the_pass: Pass, checkpoint: Checkpoint) -> SizeIds | None:
