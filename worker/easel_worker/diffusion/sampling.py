@@ -336,11 +336,6 @@ class SamplingRun:
         """
         return self._solver.newest_denoised
 
-    @property
-    def model_calls(self) -> int:
-        """How often the model was called so far."""
-        return self._solver.calls
-
 
 def _entry(plan: SamplingPlan) -> float:
     """What unit noise is multiplied with: unit variance for samplers on timesteps, else the noise's level."""

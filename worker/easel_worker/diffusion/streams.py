@@ -91,7 +91,6 @@ _STREAMS: dict[str, Callable[[int, torch.device], Stream]] = {
     "CPU": lambda seed, device: TorchStream(seed),
     "GPU": _gpu_stream,
 }
-RNG_NAMES = tuple(_STREAMS)
 
 
 def open_stream(seed: int, rng: str, device: torch.device) -> Stream:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from easel_contract.options import RenderOptions
 from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.generation.hires import hires_facts
 from easel_worker.generation.job import Job, Picture
@@ -30,6 +31,10 @@ SAMPLING = (
 """Key of the infotext: option that it tells."""
 
 
+_DEFAULT = RenderOptions()
+_DEFAULT_SAMPLING = sampler_options(_DEFAULT)
+
+
 def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     """A1111's extra generation parameters, in its order; what does not apply is None."""
     facts: dict[str, object] = {}
@@ -37,7 +42,7 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
         facts |= hires_facts(job, job.hires, picture)
     spec = find_sampler(job.steps.choice.sampler)
     eta = spec.eta(sampler_options(job.options))
-    if eta != spec.eta(sampler_options(type(job.options)())):
+    if eta != spec.eta(_DEFAULT_SAMPLING):
         facts["Eta"] = eta
     facts |= _changed(job, SAMPLING)
     if job.source is not None and job.source.noise_multiplier != 1.0:
@@ -53,9 +58,8 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
 
 def _changed(job: Job, keys: Iterable[tuple[str, str]]) -> dict[str, object]:
     """The options that differ from their defaults."""
-    default = type(job.options)()
     return {
         key: getattr(job.options, option)
         for key, option in keys
-        if getattr(job.options, option) != getattr(default, option)
+        if getattr(job.options, option) != getattr(_DEFAULT, option)
     }

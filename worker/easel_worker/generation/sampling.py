@@ -16,6 +16,9 @@ from easel_worker.generation.job import Job, Picture
 from easel_worker.generation.studio import Watch
 from easel_worker.imaging.resize import Size
 
+_SHARED = [item.name for item in fields(SamplerOptions) if item.name in RenderOptions.model_fields]
+"""What the options of a task and those of a sampler both have, by the same names."""
+
 
 class _CutShortError(Exception):
     """The batch ends here; never leaves this module."""
@@ -58,8 +61,7 @@ def run_pass(run: SamplingRun, x: torch.Tensor, watch: Watch) -> torch.Tensor:
 
 def sampler_options(options: RenderOptions, *, noise_multiplier: float | None = None) -> SamplerOptions:
     """What the options say about sampling. `noise_multiplier` is a request's own, instead of the option."""
-    known = {item.name for item in fields(SamplerOptions)}
-    values = {key: value for key, value in options.model_dump().items() if key in known}
+    values = {name: getattr(options, name) for name in _SHARED}
     if noise_multiplier is not None:
         values["initial_noise_multiplier"] = noise_multiplier
     return SamplerOptions(**values)
