@@ -139,6 +139,21 @@ FULL = [
     {"override_settings": {"CLIP_stop_at_last_layers": 2, "randn_source": "CPU", "sigma_max": 9.0}},
     {"override_settings": {"sd_noise_schedule": "Zero Terminal SNR", "pad_cond_uncond": True}},
     {"override_settings": {"sd_model_checkpoint": OTHER, "emphasis": "No norm"}},
+    {"sampler_name": "UniPC", "override_settings": {"uni_pc_variant": "bh2", "uni_pc_order": 2}},
+    {
+        "sampler_name": "UniPC",
+        "override_settings": {"uni_pc_skip_type": "logSNR", "uni_pc_lower_order_final": False},
+    },
+    {
+        "s_min_uncond": 4,
+        "override_settings": {"s_min_uncond_all": True, "skip_early_cond": 0.3, "sgm_noise_multiplier": True},
+    },
+    {"scheduler": "Karras", "override_settings": {"use_old_karras_scheduler_sigmas": True}},
+    {
+        "prompt": "[a cat:a dog:0.5], " + "far, " * 40,
+        "override_settings": {"use_old_scheduling": True, "comma_padding_backtrack": 0},
+    },
+    {"override_settings": {"pad_cond_uncond_v0": True}},
     {
         "enable_hr": True,
         "hr_resize_x": 96,

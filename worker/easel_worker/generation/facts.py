@@ -19,14 +19,25 @@ SAMPLING = (
     ("Sigma tmax", "s_tmax"),
     ("Sigma noise", "s_noise"),
     ("NGMS", "s_min_uncond"),
+    ("NGMS all steps", "s_min_uncond_all"),
+    ("Skip Early CFG", "skip_early_cond"),
+    ("UniPC variant", "uni_pc_variant"),
+    ("UniPC skip type", "uni_pc_skip_type"),
+    ("UniPC order", "uni_pc_order"),
+    ("UniPC lower order final", "uni_pc_lower_order_final"),
     ("Schedule min sigma", "sigma_min"),
     ("Schedule max sigma", "sigma_max"),
     ("Schedule rho", "rho"),
     ("Beta schedule alpha", "beta_dist_alpha"),
     ("Beta schedule beta", "beta_dist_beta"),
+    ("Old Karras sigmas", "use_old_karras_scheduler_sigmas"),
+    ("SGM noise multiplier", "sgm_noise_multiplier"),
     ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
     ("Noise Schedule", "sd_noise_schedule"),
     ("Pad conds", "pad_cond_uncond"),
+    ("Pad conds v0", "pad_cond_uncond_v0"),
+    ("Comma backtrack", "comma_padding_backtrack"),
+    ("Old prompt editing timelines", "use_old_scheduling"),
 )
 """Key of the infotext: option that it tells."""
 
@@ -48,6 +59,8 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     if job.source is not None and job.source.noise_multiplier != 1.0:
         facts["Noise multiplier"] = job.source.noise_multiplier
     facts |= _changed(job, [("Extra noise", "img2img_extra_noise")])
+    if job.source is not None:
+        facts |= _changed(job, [("All steps", "img2img_fix_steps")])
     if job.refiner is not None:
         facts |= {"Refiner": job.refiner.model.name, "Refiner switch at": job.refiner.switch_at}
         if job.hires is not None:
