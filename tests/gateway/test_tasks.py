@@ -60,6 +60,20 @@ async def test_an_ended_task_is_told_at_once(gateway: RunningGateway, consumer: 
     assert [name async for name, _ in gateway.follow(request_id)] == ["end"]
 
 
+async def test_a_task_goes_by_the_name_that_its_sender_gave(
+    gateway: RunningGateway, consumer: Consumer
+) -> None:
+    stored = await gateway.client.post(
+        gateway.source, content=b"x", headers={"Idempotency-Key": "holiday-card"}
+    )
+    request_id = stored.headers["X-Request-Id"]
+    status = (await gateway.client.get("/easel/v1/tasks/holiday-card")).json()
+    assert (status["request_id"], status["status"]) == (request_id, "waiting")
+    told = await gateway.client.post("/easel/v1/tasks/holiday-card/cancel")
+    assert told.json() == {"request_id": request_id, "outcome": "cancelled"}
+    assert (await gateway.client.get("/easel/v1/tasks/another-card")).status_code == 404
+
+
 async def test_a_task_that_waits_again_says_so(gateway: RunningGateway, consumer: Consumer) -> None:
     request_id = await put(gateway)
     task = await consumer.begin()

@@ -61,7 +61,7 @@ def test_values_may_come_as_clients_write_them() -> None:
             "sd_vae": 840000,
         },
     )
-    assert (view.CLIP_stop_at_last_layers, view.randn_source, view.rng) == (2, "CPU", "CPU")
+    assert (view.CLIP_stop_at_last_layers, view.randn_source) == (2, "CPU")
     assert view.sd_noise_schedule == "Zero Terminal SNR"
     assert view.sdxl_clip_l_skip is True
     assert view.hide_samplers == ("PLMS",)
@@ -73,11 +73,6 @@ def test_a_task_sees_its_own_options_over_the_services_over_the_defaults() -> No
     view = effective(stored, {"eta_ddim": 0.25, "samples_format": None})
     assert (view.eta_ddim, view.comma_padding_backtrack, view.samples_format) == (0.25, 0, "png")
     assert effective(stored, {"eta_ddim": None}).eta_ddim == 0.5, "null is as if it were not given"
-
-
-@pytest.mark.parametrize("source", ["GPU", "NV", "gpu"])
-def test_gpu_noise_is_the_generator_that_computes_it_anywhere(source: str) -> None:
-    assert effective({}, {"randn_source": source}).rng == "NV"
 
 
 @pytest.mark.parametrize(

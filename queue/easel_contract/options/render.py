@@ -33,8 +33,3 @@ class RenderOptions(
     InterrogateOptions,
 ):
     """The options of one task: attributes are A1111's keys. `effective` makes one."""
-
-    @property
-    def rng(self) -> str:
-        """The generator that `randn_source` means, NV or CPU: GPU is CUDA's, which NV computes anywhere."""
-        return "CPU" if self.randn_source == "CPU" else "NV"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from easel_worker.diffusion.inpaint_conditioning import blank_conditioning, inpaint_conditioning, takes_mask
+from easel_worker.diffusion.inpaint_conditioning import blank_conditioning, inpaint_conditioning
 
 
 def encode(picture: torch.Tensor) -> torch.Tensor:
@@ -19,12 +19,6 @@ def half_masked() -> tuple[torch.Tensor, torch.Tensor]:
     mask = torch.zeros(1, 1, 16, 32)
     mask[..., 16:] = 1.0
     return picture, mask
-
-
-def test_nine_channels_are_for_inpainting() -> None:
-    assert takes_mask(9)
-    assert not takes_mask(4)
-    assert not takes_mask(8)  # InstructPix2Pix
 
 
 def test_the_mask_comes_first_and_hides_its_pixels() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from easel_worker.diffusion.checkpoint import Checkpoint
-from easel_worker.diffusion.emphasis import Emphasis, check_emphasis, weigh
+from easel_worker.diffusion.emphasis import weigh
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.text import ConditioningCache, Encoded, TextModel, TextOptions
 
@@ -136,20 +136,6 @@ def test_a_mean_of_nothing_does_not_scale(numbers: list[float]) -> None:
     encoded = torch.tensor(numbers)[None, :, None]
     weights = torch.tensor([[1.0, -1.0]])
     assert torch.equal(weigh(encoded, weights, "Original"), weigh(encoded, weights, "No norm"))
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"), [("original", "Original"), (" No Norm ", "No norm"), ("NONE", "None")]
-)
-def test_modes_by_name(name: str, mode: Emphasis) -> None:
-    assert check_emphasis(name) == mode
-
-
-def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(
-        JobError, match="emphasis: 'Loud' is unknown, use one of Original, No norm, Ignore, None"
-    ):
-        check_emphasis("Loud")
 
 
 def test_a_prompt_is_encoded_once_for_each_way_to_encode_it(checkpoint: Checkpoint) -> None:

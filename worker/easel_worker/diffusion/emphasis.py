@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal
 
 import torch
-
-from easel_worker.diffusion.errors import JobError
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
 """A1111's option `emphasis`.
@@ -17,14 +15,6 @@ of all its numbers is what it was.
 """
 
 _ROUNDING = 1e-5  # of the numbers' root mean square; the mean of a real encoder's is 1e-2 to 1e-1 of it
-
-
-def check_emphasis(name: str) -> Emphasis:
-    """The mode of this name, in any letter case. Raises `JobError` naming the four there are."""
-    for known in get_args(Emphasis):
-        if name.strip().casefold() == known.casefold():
-            return cast(Emphasis, known)
-    raise JobError(f"emphasis: {name!r} is unknown, use one of {', '.join(get_args(Emphasis))}")
 
 
 def weigh(encoded: torch.Tensor, weights: torch.Tensor, mode: Emphasis) -> torch.Tensor:

@@ -13,13 +13,6 @@ import torch
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """A picture (n, 3, H, W), -1 to 1 -> its scaled latent (n, 4, H/8, W/8), as the sampler sees latents."""
 
-EXTRA_CHANNELS = 5
-
-
-def takes_mask(in_channels: int) -> bool:
-    """Whether a UNet with this many input channels is one for inpainting."""
-    return in_channels == 4 + EXTRA_CHANNELS
-
 
 def inpaint_conditioning(
     picture: torch.Tensor, mask: torch.Tensor, encode: Encode, *, weight: float = 1.0, hard: bool = True
