@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from easel_contract.errors import ContractError
 from easel_contract.infotext import parse
@@ -154,25 +148,6 @@ def test_each_picture_of_a_batch_is_put_over_its_own_init_image(
         answer = desk.img2img(inits, mask=mask, batch_size=2, sampler_name=sampler, **HARD)
         for pixels, own in zip(answer.pixels, inits, strict=True):
             assert not changed(pixels, own)[:20].any()
-
-
-@pytest.fixture(scope="module")
-def further_channels(data_dir: Path) -> None:
-    """Random checkpoints that take nine and eight channels, as inpainting and InstructPix2Pix ones do."""
-    models = data_dir / "models" / "Stable-diffusion"
-    for name, channels in (("tiny-inpainting", 9), ("tiny-pix2pix", 8)):
-        shutil.copytree(models / "tiny-random", models / name)
-        folder = models / name / "unet"
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, "in_channels": channels}))
-        path = folder / "diffusion_pytorch_model.safetensors"
-        weights = load_file(path)
-        first = weights["conv_in.weight"]
-        more = torch.randn(
-            first.shape[0], channels - 4, *first.shape[2:], generator=torch.Generator().manual_seed(1)
-        )
-        weights["conv_in.weight"] = torch.cat([first, more * first.std()], dim=1)
-        save_file(weights, path, metadata={"format": "pt"})
 
 
 @pytest.mark.usefixtures("further_channels")

@@ -11,43 +11,11 @@ from PIL import Image
 
 from easel_contract.errors import ContractError
 from easel_contract.events import Progress
-from easel_contract.infotext import parse
 from easel_contract.requests import IMG2IMG_PATH
 from easel_worker.job import Job
 
 from .desk import Answer, Desk
-
-XYZ: list[Any] = [0, "", [], 0, "", [], 0, "", [], True, True, False, False, False, False, False, 0, False]
-QUICK = {"steps": 2, "denoising_strength": 0.5}
-
-
-def xyz(**changes: Any) -> list[Any]:
-    """The plot's arguments by name, in their places."""
-    places = {
-        "x": 0, "xs": 1, "y": 3, "ys": 4, "z": 6, "zs": 7, "legend": 9, "lone": 10, "subs": 11, "free": 12,
-        "vary_x": 13, "vary_y": 14, "vary_z": 15,
-    }  # fmt: skip
-    args = list(XYZ)
-    for name, value in changes.items():
-        args[places[name]] = value
-    return args
-
-
-def run(desk: Desk, name: str, args: list[Any], init: Image.Image | None = None, **fields: Any) -> Answer:
-    fields = {**QUICK, **fields, "script_name": name, "script_args": args}
-    return desk.txt2img(**fields) if init is None else desk.img2img(init, **fields)
-
-
-def refuse(desk: Desk, name: str, args: list[Any], init: Image.Image, **fields: Any) -> ContractError:
-    with pytest.raises(ContractError) as caught:
-        run(desk, name, args, init, **fields)
-    assert caught.value.status == 422
-    return caught.value
-
-
-def told(answer: Answer, key: str) -> list[object]:
-    """What each infotext tells."""
-    return [parse(text).get(key) for text in answer.info["infotexts"]]
+from .scripting import QUICK, refuse, run, told, xyz
 
 
 def test_sd_upscale_as_a1111s_own_test_has_it(desk: Desk, init: Image.Image) -> None:
@@ -188,111 +156,6 @@ def test_a_wrong_line_is_named(line: str, message: str, desk: Desk) -> None:
         run(desk, "prompts from file or textbox", [False, False, "start", f"a cat\n{line}"])
     assert caught.value.field == "script_args.text"
     assert message in caught.value.message
-
-
-def test_a_plot_shows_every_combination(desk: Desk) -> None:
-    args = xyz(x="Steps", xs="1,2", y="CFG Scale", ys="1, 5.5, 9", lone=True)
-    answer = run(desk, "x/y/z plot", args)
-    assert (len(answer.images), answer.info["index_of_first_image"]) == (7, 1)
-    assert told(answer, "Steps")[1:] == ["1", "2"] * 3
-    assert told(answer, "CFG scale")[1:] == ["1", "1", "5.5", "5.5", "9", "9"]
-    assert set(answer.info["all_seeds"]) == {5}
-    grid = parse(answer.info["infotexts"][0])
-    assert (grid["Script"], grid["X Type"], grid["X Values"]) == ("X/Y/Z plot", "Steps", "1, 2")
-    one = desk.txt2img(**{**QUICK, "cfg_scale": 5.5}).pixels[0]
-    np.testing.assert_array_equal(answer.pixels[4], one)
-    alone = run(desk, "x/y/z plot", xyz(x="Steps", xs="1,2"))
-    assert len(alone.images) == 3
-    assert len(run(desk, "x/y/z plot", xyz(x="Steps", xs="1,2", lone=False)).images) == 1
-
-
-def test_a_plot_with_depth_has_a_grid_of_grids(desk: Desk) -> None:
-    args = xyz(x="Steps", xs="1-2", z="Seed", zs="1,-1", lone=False, subs=True)
-    answer = run(desk, "x/y/z plot", args)
-    assert (len(answer.images), answer.info["index_of_first_image"]) == (3, 3)
-    assert answer.images[0].width > answer.images[1].width
-    seeds = answer.info["all_seeds"]
-    assert seeds[:2] == [1, 1]
-    assert seeds[2] == seeds[3] >= 0, "a random seed is drawn once for all cells that have it"
-
-
-@pytest.mark.parametrize(
-    ("changes", "seeds"),
-    [
-        ({"vary_x": True}, [5, 6, 5, 6]),
-        ({"vary_y": True}, [5, 5, 6, 6]),
-        ({"vary_x": True, "vary_y": True}, [5, 6, 7, 8]),
-    ],
-)
-def test_cells_may_have_seeds_of_their_own(changes: dict[str, bool], seeds: list[int], desk: Desk) -> None:
-    answer = run(desk, "x/y/z plot", xyz(x="Steps", xs="1,2", y="Steps", ys="1,2", **changes))
-    assert answer.info["all_seeds"] == seeds
-
-
-@pytest.mark.parametrize(
-    ("axis", "values", "fields"),
-    [
-        ("Seed", "5, 6", {}),
-        ("Var. seed", "5, 6", {"subseed_strength": 0.5}),
-        ("Var. strength", "0, 0.5", {"subseed": 9}),
-        ("Steps", "1, 3", {}),
-        ("CFG Scale", "1, 9", {}),
-        ("Prompt S/R", "cat, dog", {}),
-        ("Prompt order", "small, cat", {}),
-        ("Sampler", "Euler, Heun", {}),
-        ("Checkpoint name", "tiny-random, easel-shapes", {}),
-        ("Negative Guidance minimum sigma", "0, 15", {}),
-        ("Sigma Churn", "0, 10", {}),
-        ("Sigma noise", "0.5, 1", {"sampler_name": "Euler a"}),
-        ("Schedule type", "Uniform, Exponential", {}),
-        ("Schedule max sigma", "5, 10", {"scheduler": "Karras"}),
-        ("Schedule min sigma", "0.1, 1", {"scheduler": "Karras"}),
-        ("Schedule rho", "3, 9", {"scheduler": "Karras"}),
-        ("Eta", "0, 1", {"sampler_name": "Euler a"}),
-        ("Clip skip", "1, 2", {}),
-        ("Denoising", "0.2, 0.9", {}),
-        ("Initial noise multiplier", "0.5, 1", {}),
-        ("Extra noise", "0, 1", {}),
-        ("UniPC Order", "1, 3", {"sampler_name": "UniPC"}),
-        ("Always discard next-to-last sigma", "true, false", {}),
-        ("RNG source", "NV, CPU", {}),
-        ("Refiner checkpoint", "None, easel-shapes", {"refiner_switch_at": 0.3}),
-        ("Size", "64x64, 72x64", {}),
-    ],
-)
-def test_an_axis_changes_the_picture(
-    axis: str, values: str, fields: dict[str, Any], desk: Desk, init: Image.Image
-) -> None:
-    fields = {"steps": 4, "denoising_strength": 0.9, "prompt": "a small black cat", **fields}
-    first, second = run(desk, "x/y/z plot", xyz(x=axis, xs=values), init, **fields).pixels[1:]
-    assert first.shape != second.shape or np.abs(first.astype(int) - second).max() > 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "field", "message"),
-    [
-        ({"x": 99}, "script_args.x_type", "there are: 0 Nothing, 1 Seed"),
-        ({"y": "FP8 mode", "ys": "Enable"}, "script_args.y_type", "8 bits"),
-        ({"x": "Token merging ratio", "xs": "0.5"}, "script_args.x_type", "tokens are never merged"),
-        ({"x": "Steps"}, "script_args.x_values", "no values"),
-        ({"x": "Steps", "xs": "1.5"}, "script_args.x_values", "'1.5' is not a whole number"),
-        ({"x": "CFG Scale", "xs": "nan"}, "script_args.x_values", "'nan' is not a number"),
-        ({"x": "Steps", "xs": "5-1"}, "script_args.x_values", "has no end"),
-        ({"x": "Steps", "xs": "1-100000"}, "script_args.x_values", "more than"),
-        ({"x": "Steps", "xs": "0"}, "script_args", "steps"),
-        ({"x": "Size", "xs": "wide"}, "script_args", "WIDTHxHEIGHT"),
-        ({"x": "Size", "xs": "64000x8"}, "width", "at most"),
-        ({"x": "VAE", "xs": "other.pt"}, "sd_vae", "other.pt"),
-        ({"x": "Prompt S/R", "xs": "dog, cat"}, "script_args", "in neither prompt"),
-        ({"x": "Seed", "xs": "1-50", "y": "Steps", "ys": "1-10"}, "script_args", "500 pictures"),
-    ],
-)  # fmt: skip
-def test_a_wrong_axis_is_refused(
-    changes: dict[str, Any], field: str, message: str, desk: Desk, init: Image.Image
-) -> None:
-    error = refuse(desk, "x/y/z plot", xyz(**changes), init)
-    assert error.field == field
-    assert message in error.message
 
 
 @pytest.mark.parametrize(
