@@ -170,14 +170,6 @@ _INTERROGATE: Final[Mapping[str, Any]] = {
     "deepbooru_escape": True,
     "deepbooru_filter_tags": "",
 }
-_CONTROLNET: Final[Mapping[str, Any]] = {
-    "control_net_unit_count": 3,
-    "control_net_model_cache_size": 2,
-    "control_net_no_detectmap": False,
-    "control_net_detectmap_autosaving": False,
-    "control_net_inpaint_blur_sigma": 7,
-    "controlnet_increment_seed_during_batch": False,
-}
 _PAGE: Final[Mapping[str, Any]] = {
     "send_seed": True,
     "send_size": True,
@@ -252,7 +244,6 @@ KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
     "networks": _NETWORKS,
     "previews": _PREVIEW,
     "interrogation": _INTERROGATE,
-    "ControlNet": _CONTROLNET,
     "page": _PAGE,
 }
 """Section -> key -> default."""

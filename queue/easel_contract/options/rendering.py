@@ -1,4 +1,4 @@
-"""Options that change pictures: models, text, noise, samplers, img2img, hires fix, faces, upscalers.
+"""Options that change pictures: models, text, noise, samplers, img2img, hires fix, faces, ControlNet.
 
 Names, defaults and meanings are the interface of A1111 1.10; ranges are those of its sliders, widened where
 a larger value is harmless.
@@ -170,4 +170,23 @@ class PictureOptions(OptionGroup):
     face_restoration_model: Literal["CodeFormer", "GFPGAN"] = Field("CodeFormer", description="With what.")
     code_former_weight: float = Field(
         0.5, ge=0, le=1, description="CodeFormer's weight: 0 changes most, 1 least."
+    )
+
+
+class ControlOptions(OptionGroup):
+    """ControlNet."""
+
+    control_net_unit_count: int = Field(3, ge=1, le=20, description="How many units a request may have.")
+    control_net_model_cache_size: int = Field(
+        2, ge=1, le=20, description="Models beside the checkpoints that stay in memory."
+    )
+    control_net_no_detectmap: bool = Field(False, description="Answers contain no control maps.")
+    control_net_detectmap_autosaving: bool = Field(
+        False, description="Control maps are stored with `save_images`, below `controlnet_mask`."
+    )
+    control_net_inpaint_blur_sigma: float = Field(
+        7.0, ge=0, le=64, description="How soft `inpaint_only` goes over into what is kept, in pixels."
+    )
+    controlnet_increment_seed_during_batch: bool = Field(
+        False, description="Preprocessors that draw lots draw them anew for each of `n_iter`."
     )
