@@ -1,0 +1,56 @@
+"""What a unit of a request asks of the UNet's attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from easel_worker.diffusion.attention.ip_adapter import ImageTokens, IPAdapter
+
+Mode = Literal["balanced", "prompt", "control"]
+"""The control modes: "Balanced", "My prompt is more important", "ControlNet is more important"."""
+
+ReferenceKind = Literal["reference_only", "reference_adain", "reference_adain+attn"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """A picture as a prompt, through an IP-Adapter.
+
+    weight: 0 is none, 1 the adapter's own strength. layer_weights: a factor for each block with attention in
+    the order they run, 16 in SD 1.x, 11 in SDXL (`advanced_weighting`). start, end: the part of the model
+    calls it acts in, 0 to 1, the end included. region: (H, W), 0 to 1, where it acts; any size.
+    field: names the unit in errors.
+    """
+
+    adapter: IPAdapter
+    tokens: ImageTokens
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    mode: Mode = "balanced"
+    layer_weights: tuple[float, ...] | None = None
+    region: torch.Tensor | None = None
+    field: str = "controlnet"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture whose look the generated one takes over, without any model.
+
+    latent: the picture's, (1, 4, h, w), scaled as the sampler's, of the pass's own size. noise: (1 or images,
+    4, h, w), of variance 1: what the latent is noised with at every level. weight: 0 is none; how many of the
+    blocks take part. style_fidelity: 0 to 1, `threshold_a`.
+    """
+
+    kind: ReferenceKind
+    latent: torch.Tensor
+    noise: torch.Tensor
+    weight: float = 1.0
+    style_fidelity: float = 0.5
+    start: float = 0.0
+    end: float = 1.0
+    mode: Mode = "balanced"
+    field: str = "controlnet"
