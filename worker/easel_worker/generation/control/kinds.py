@@ -1,0 +1,27 @@
+"""What a module makes of a unit's picture decides how the unit takes part in a pass."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Kind(Enum):
+    """How a unit acts."""
+
+    MAP = "map"
+    """A network follows a map."""
+    INPAINT = "inpaint"
+    """The same, and the map hides what is to be painted."""
+    REFERENCE = "reference"
+    """The picture itself is looked at by the UNet's attention; no model."""
+    IMAGE_PROMPT = "image prompt"
+    """CLIP's view of the picture joins the prompt, through an IP-Adapter."""
+
+
+def kind_of(module: str) -> Kind:
+    """The kind of a module, by its canonical name."""
+    if module.startswith("inpaint"):
+        return Kind.INPAINT
+    if module.startswith("reference_"):
+        return Kind.REFERENCE
+    return Kind.IMAGE_PROMPT if module.startswith("ip-adapter") else Kind.MAP
