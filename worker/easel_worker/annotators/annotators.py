@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.annotators.annotation import Annotation, Controls, Pixels
-from easel_worker.annotators.canvas import at_resolution
+from easel_worker.annotators.annotation import Annotation, Pixels
 from easel_worker.annotators.plain import PLAIN
-from easel_worker.annotators.plain.masks import INPAINT, inpaint
+from easel_worker.annotators.plain.masks import INPAINT
 
 if TYPE_CHECKING:
     import torch

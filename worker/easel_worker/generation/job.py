@@ -14,6 +14,7 @@ from easel_contract.checkpoints import ModelFile
 from easel_contract.options import RenderOptions
 from easel_contract.requests import SoftInpainting
 from easel_contract.samplers import SamplerChoice
+from easel_worker.generation.control.unit import Unit
 from easel_worker.imaging.inpainting import MaskFields
 from easel_worker.imaging.resize import Size
 
@@ -112,6 +113,8 @@ class Job:
     denoising_strength: float = 0.75
     firstpass: Image.Image | None = None
     """Stands in for the first pass's picture: only the hires pass runs."""
+    units: tuple[Unit, ...] = ()
+    """ControlNet's."""
 
     @property
     def kind(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -179,7 +180,13 @@ def _sample(
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
-    return run_pass(run, run.start(init), studio.watch)
+    acting = (
+        studio.units.acting(guidance, the_pass.size, second=the_pass.hires_steps is not None)
+        if studio.units
+        else nullcontext()
+    )
+    with acting:
+        return run_pass(run, run.start(init), studio.watch)
 
 
 def _hooks(

@@ -12,18 +12,23 @@ from typing import Any
 from PIL import Image
 
 from easel_contract.checkpoints import Library, ModelFile
+from easel_contract.controlnet import ControlUnit
 from easel_contract.errors import ContractError
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 from easel_contract.requests.checks import check_size, check_vae
-from easel_contract.requests.scripts import SDUpscale
+from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting, SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
+from easel_worker.annotators import Annotators
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
 from easel_worker.diffusion.prompts.networks import cut_networks
+from easel_worker.generation.control.hints import warm
+from easel_worker.generation.control.planning import UnitPlanner, check_count
+from easel_worker.generation.control.unit import Unit
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
 from easel_worker.generation.scripts.running import Work, work_of
@@ -38,6 +43,9 @@ Opened = dict[str, Image.Image]
 """The request's pictures by field, and those without their transparency by field and background."""
 
 STYLES = "styles.csv"
+CUTTING = (SDUpscale, OutpaintingMk2, PoorMansOutpainting)
+"""Scripts that give their job other init images than the request's."""
+
 PIX2PIX_CFG = 1.5
 """`image_cfg_scale` where a request gives none."""
 
@@ -60,12 +68,16 @@ class Plan:
 class Planner:
     """Makes plans. What it holds may be shared between threads."""
 
-    def __init__(self, settings: WorkerSettings, library: Library, intake: Intake) -> None:
+    def __init__(
+        self, settings: WorkerSettings, library: Library, intake: Intake, annotators: Annotators
+    ) -> None:
         self._settings = settings
         self._limits = settings.limits()
         self._models = settings.data_dir / "models"
         self._library = library
         self._intake = intake
+        self._annotators = annotators
+        self._controls = UnitPlanner(self._models, annotators, allow_pickle=settings.allow_pickle)
         self._styles = StyleBook(settings.data_dir / STYLES)
 
     def plan(self, request: GenerationRequest, stored: Mapping[str, Any]) -> Plan:
@@ -80,14 +92,19 @@ class Planner:
         opened: Opened = {}
         warnings = list(request.warnings)
 
+        units: dict[ControlUnit, Unit] = {}
+
         def job_of(made: GenerationRequest) -> Job:
-            return self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
+            job = self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
+            return replace(job, units=self._units(made, job, opened, units))
 
         job = job_of(request)
         if isinstance(request.script, SDUpscale):
             find_upscaler(self._models, request.script.upscaler_name, field="script_args.upscaler")
         save_dir = request.options.save_dir
         work = work_of(request, job, job_of, self._limits)
+        for one in work.jobs:
+            warm(one, self._annotators, cut_up=isinstance(request.script, CUTTING))
         return Plan(
             request=request,
             job=job,
@@ -96,6 +113,19 @@ class Planner:
             save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+    def _units(
+        self, request: GenerationRequest, job: Job, opened: Opened, known: dict[ControlUnit, Unit]
+    ) -> tuple[Unit, ...]:
+        """The request's ControlNet units, each resolved once for all jobs of its script."""
+        asked = request.units
+        check_count(asked, job.options)
+        for unit in asked:
+            if unit not in known:
+                known[unit] = self._controls.unit(
+                    unit, lambda text, field: self._open(text, field, opened), lent=job.source is not None
+                )
+        return tuple(known[unit] for unit in asked)
 
     def _job_of(
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]

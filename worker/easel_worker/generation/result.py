@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -59,6 +59,11 @@ class Result:
     show_shots: bool = True
     facts: Mapping[str, object] = field(default_factory=dict)
     interrupted: bool = False
+
+    def show(self, maps: Iterable[Image.Image]) -> None:
+        """Put control maps behind the pictures, each once, however many batches it was for."""
+        shown = {id(image) for image in self.extras}
+        self.extras += [image for image in maps if id(image) not in shown]
 
 
 Generate = Callable[[Job], Result]

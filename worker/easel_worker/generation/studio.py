@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image
@@ -13,6 +13,9 @@ from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.imaging.resize import Upscaler
+
+if TYPE_CHECKING:
+    from easel_worker.generation.control.run import BatchControl, ControlKit
 
 
 class Watch(Protocol):
@@ -76,6 +79,8 @@ class Studio:
     checkpoint: loads one, or finds it in memory. upscaler: by name; raises ContractError for an unknown one
     or a missing file. restore_faces: likewise. embeddings: the textual inversions that prompts may name.
     told: what the batch in work has to tell in its infotexts beside the job's own facts; its passes fill it.
+    control: what ControlNet units work with; None where nothing can have any. units: those of the batch in
+    work, None for a job without.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
@@ -84,3 +89,5 @@ class Studio:
     watch: Watch
     embeddings: EmbeddingFolder | None = None
     told: dict[str, object] = field(default_factory=dict)
+    control: ControlKit | None = None
+    units: BatchControl | None = None

@@ -17,6 +17,7 @@ from easel_contract.requests import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
+from easel_worker.annotators import Annotators
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.embeddings import EmbeddingFolder
@@ -24,6 +25,8 @@ from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobEr
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
 from easel_worker.failure import Failure
+from easel_worker.generation.control.models import ControlModels
+from easel_worker.generation.control.run import ControlKit
 from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
@@ -51,7 +54,9 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
-        self._planner = Planner(settings, self._library, Intake(self._limits.images))
+        models = settings.data_dir / "models"
+        self._annotators = Annotators(models, lambda: self._device, allow_pickle=settings.allow_pickle)
+        self._planner = Planner(settings, self._library, Intake(self._limits.images), self._annotators)
         self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._networks = networks_of(settings)
         self._embeddings = EmbeddingFolder(
@@ -70,6 +75,13 @@ class GenerationHandler(Handler[Plan, Rendered]):
             torch.set_num_threads(self.settings.torch_threads)
         self._device = pick_device(self.settings.device)
         self._dtype = pick_dtype(self._device, self.settings.dtype)
+        self._controls = ControlModels(
+            self.settings.data_dir / "models",
+            self._device,
+            self._dtype,
+            allow_pickle=self.settings.allow_pickle,
+            free=lambda: free_memory(self._device),
+        )
         make_layout(self.settings.data_dir)
         ensure_checkpoint(self._library)
         try:
@@ -116,10 +128,15 @@ class GenerationHandler(Handler[Plan, Rendered]):
             ),
             watch,
             self._embeddings,
+            control=self._control(options),
         )
         result = prepared.work.render(studio)
         watch.finished()
         return Rendered(prepared, result, began)
+
+    def _control(self, options: RenderOptions) -> ControlKit:
+        self._controls.limit(options.control_net_model_cache_size)
+        return ControlKit(self._annotators, self._controls)
 
     def publish(self, task: Task, output: Rendered) -> Outcome:
         return answer(output, self._store, self._saver, self.settings)
@@ -141,11 +158,15 @@ class GenerationHandler(Handler[Plan, Rendered]):
 
     def free_memory(self) -> None:
         self._cache.shrink_to_newest()
+        self._controls.clear()
+        self._annotators.unload()
         self._networks.free_memory()
         free_memory(self._device)
 
     def unload(self) -> None:
         self._cache.clear()
+        self._controls.clear()
+        self._annotators.unload()
         self._networks.free_memory()
         free_memory(self._device)
 

@@ -12,6 +12,7 @@ from easel_worker.annotators.geometry import fit_hint, pixel_perfect_resolution
 from easel_worker.generation.control.kinds import Kind
 from easel_worker.generation.control.sources import Sight, sights
 from easel_worker.generation.control.unit import Hint, Unit
+from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Job, Source
 from easel_worker.imaging.resize import Size
 
@@ -51,21 +52,26 @@ def seed_of(job: Job, batch_seed: int | None = None) -> int:
     return (seed + (first.subseed if job.subseed_strength else seed)) % _SEEDS
 
 
-def warm(job: Job, annotators: Annotators, sizes: tuple[Size, ...]) -> None:
-    """Make the maps that are known beforehand and need no torch, for passes of these sizes.
+def warm(job: Job, annotators: Annotators, *, cut_up: bool) -> None:
+    """Make the maps that are known beforehand and need no torch, for the passes of a job.
+
+    Args:
+        cut_up: A script will give the job other init images and masks than its own.
 
     Raises:
         ContractError: as `hints_of`.
     """
+    second = () if job.hires is None else (size_of(job, job.hires).final_size,)
     for unit in job.units:
-        if unit.kind in (Kind.MAP, Kind.INPAINT) and not annotators.needs_torch(unit.asked.module):
-            for size in sizes:
-                hints_of(unit, annotators, job, job.source, size, seed_of(job))
+        lent = job.source is not None and (not unit.images or job.source.mask is not None)
+        if unit.kind is Kind.IMAGE_PROMPT or annotators.needs_torch(unit.asked.module) or (cut_up and lent):
+            continue
+        passes = (job.rendered_size, *second)[unit.passes(len(second) + 1)]
+        for size in passes:
+            hints_of(unit, annotators, job, job.source, size, seed_of(job))
 
 
-def _hint(
-    unit: Unit, annotators: Annotators, sight: Sight, target: Size, size: Size, seed: int
-) -> Hint:
+def _hint(unit: Unit, annotators: Annotators, sight: Sight, target: Size, size: Size, seed: int) -> Hint:
     asked = unit.asked
     drawn = (seed,) if asked.module in DRAWS_LOTS else ()
     key = (*sight.key, target, size, *drawn)

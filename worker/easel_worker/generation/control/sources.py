@@ -126,7 +126,7 @@ def _cut(sight: Sight, region: Region | None) -> Sight:
 
 
 def _softened(mask: Image.Image, size: Size, fields: MaskFields) -> Image.Image:
-    """img2img's mask as a unit sees it: brightness or alpha, turned round, in the picture's size, softened."""
+    """img2img's mask as a unit sees it: brightness or alpha, inverted if asked, of this size, softened."""
     grey = masks.mask_from(mask, hard_alpha=fields.hard)
     grey = masks.invert(grey) if fields.inverted else grey
     grey = grey if grey.size == size else grey.resize(size, Image.Resampling.BILINEAR)
