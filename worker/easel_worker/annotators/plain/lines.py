@@ -27,20 +27,25 @@ def scribble_xdog(picture: Pixels, controls: Controls) -> Pixels:
 LINEART_SIGMA = 6.0
 """In pixels: lines that are narrower than about this stand out."""
 LINEART_FAINT = 8.0
-"""Levels; what is fainter is paper, and does not count for the usual strength of a line."""
+"""Levels; see `line_strength`."""
 LINEART_LEAST = 16.0
 """Levels; a picture whose lines are all fainter is not made louder than this allows."""
 
 
 def lineart_standard(picture: Pixels, controls: Controls) -> Pixels:
-    """Grey lines on black, from dark lines on a light ground: how much darker a pixel is than its
-    surroundings, scaled so that the picture's usual line gets 127. Constants as in controlnet_aux
-    (``lineart_standard/__init__.py``)."""
+    """Grey lines on black, from dark lines on a light ground."""
+    return three(line_strength(picture, LINEART_SIGMA, LINEART_FAINT))
+
+
+def line_strength(picture: Pixels, sigma: float, faint: float) -> Pixels:
+    """(h, w): how much darker a pixel is than what is around it within `sigma` pixels, scaled so that the
+    picture's usual line gets 127. What is not darker than `faint` levels is paper, and does not count for the
+    usual line. As in controlnet_aux (``lineart_standard/__init__.py``), with its constants."""
     values = picture.astype(np.float32)
-    strength = (cv2.GaussianBlur(values, (0, 0), LINEART_SIGMA) - values).min(axis=2).clip(0, 255)
-    lines = strength[strength > LINEART_FAINT]
+    strength = (cv2.GaussianBlur(values, (0, 0), sigma) - values).min(axis=2).clip(0, 255)
+    lines = strength[strength > faint]
     usual = max(LINEART_LEAST, float(np.median(lines))) if lines.size else LINEART_LEAST
-    return three((strength / usual * 127.0).clip(0, 255).astype(np.uint8))
+    return (strength / usual * 127.0).clip(0, 255).astype(np.uint8)
 
 
 def invert(picture: Pixels, controls: Controls) -> Pixels:
