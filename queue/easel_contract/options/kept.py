@@ -32,6 +32,7 @@ OPERATOR: Final[Mapping[str, tuple[Any, str]]] = {
     "api_enable_requests": (True, "EASEL_IMAGE_URLS: pictures may be given as URLs."),
     "api_forbid_local_requests": (True, "Whether EASEL_IMAGE_URL_LOCAL_HOSTS is empty."),
     "api_useragent": ("Easel", "EASEL_IMAGE_URL_USER_AGENT: what those downloads say they are."),
+    "control_net_unit_count": (10, "EASEL_CONTROLNET_UNITS: ControlNet units that a request may have."),
 }
 """Key -> default and description of the options that the operator's settings decide."""
 

@@ -176,7 +176,6 @@ class PictureOptions(OptionGroup):
 class ControlOptions(OptionGroup):
     """ControlNet."""
 
-    control_net_unit_count: int = Field(3, ge=1, le=20, description="How many units a request may have.")
     control_net_model_cache_size: int = Field(
         2, ge=1, le=20, description="Models beside the checkpoints that stay in memory."
     )

@@ -27,7 +27,7 @@ from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
 from easel_worker.diffusion.prompts.networks import cut_networks
 from easel_worker.generation.control.hints import warm
-from easel_worker.generation.control.planning import UnitPlanner, check_count
+from easel_worker.generation.control.planning import UnitPlanner
 from easel_worker.generation.control.unit import Unit
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
@@ -118,14 +118,12 @@ class Planner:
         self, request: GenerationRequest, job: Job, opened: Opened, known: dict[ControlUnit, Unit]
     ) -> tuple[Unit, ...]:
         """The request's ControlNet units, each resolved once for all jobs of its script."""
-        asked = request.units
-        check_count(asked, job.options)
-        for unit in asked:
+        for unit in request.units:
             if unit not in known:
                 known[unit] = self._controls.unit(
                     unit, lambda text, field: self._open(text, field, opened), lent=job.source is not None
                 )
-        return tuple(known[unit] for unit in asked)
+        return tuple(known[unit] for unit in request.units)
 
     def _job_of(
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]

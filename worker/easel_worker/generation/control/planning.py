@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ from PIL import Image
 
 from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit
 from easel_contract.errors import ContractError
-from easel_contract.options import RenderOptions
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.diffusion.control import ControlKind, file_kind
 from easel_worker.diffusion.errors import CheckpointError
@@ -24,17 +23,6 @@ Open = Callable[[str, str], Image.Image]
 
 BACKGROUND = "#ffffff"
 """What transparent parts of a picture are filled with that nothing else is said about."""
-
-
-def check_count(asked: Sequence[ControlUnit], options: RenderOptions) -> None:
-    """Raise ContractError for more units than the option `control_net_unit_count` allows."""
-    if len(asked) > options.control_net_unit_count:
-        raise ContractError(
-            f"{len(asked)} units are more than this service allows; at most "
-            f"{options.control_net_unit_count} (option control_net_unit_count)",
-            field=asked[options.control_net_unit_count].field,
-            kind="too_large",
-        )
 
 
 class UnitPlanner:
@@ -59,15 +47,13 @@ class UnitPlanner:
         kind = kind_of(asked.module)
         file = self._file(asked, kind)
         if kind is Kind.IMAGE_PROMPT:
-            assert file is not None
-            if not asked.ipadapter_input:
+            if file is not None and not asked.ipadapter_input:
                 require_eyes(self._models, eyes_for(asked, file), field=f"{asked.field}.module")
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
         if not asked.pictures and not asked.ipadapter_input and not lent:
             raise ContractError("a unit of txt2img needs a picture", field=f"{asked.field}.image")
-        masks = {name: text for name, text in asked.texts.items() if name.endswith("mask")}
-        own = masks.get(f"{asked.field}.mask") if not asked.pictures else None
+        own = None if asked.pictures else asked.mask
         region = asked.effective_region_mask
         return Unit(
             asked,
@@ -107,32 +93,23 @@ def check_kind(found: ControlKind, file: ControlFile, kind: Kind, field: str) ->
 
 
 def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...]:
-    texts = asked.texts
-    many = len(asked.pictures) > 1
     images = []
-    for name, picture in zip(_fields(asked), asked.pictures, strict=True):
-        image = open_(texts[name], name)
-        text = picture.mask if many else asked.mask or picture.mask
-        field = f"{name.removesuffix('.image')}.mask" if many else f"{asked.field}.mask"
+    for picture in asked.pictures:
+        image = open_(picture.image, f"{asked.field}.{picture.image_field}")
+        field = f"{asked.field}.{picture.mask_field}"
         mask = None
-        if text:
-            mask = _mask(open_(text, field))
+        if picture.mask:
+            mask = _mask(open_(picture.mask, field))
         elif image.mode == "RGBA" and kind is not Kind.REFERENCE:
             mask = np.asarray(image.getchannel("A"))
-        images.append(UnitImage(_pixels(image, kind), mask))
         if mask is not None and mask.shape != (image.height, image.width):
             raise ContractError(
                 f"{mask.shape[1]}x{mask.shape[0]} is not the size of its picture, "
                 f"{image.width}x{image.height}",
                 field=field,
             )
+        images.append(UnitImage(_pixels(image, kind), mask))
     return tuple(images)
-
-
-def _fields(asked: ControlUnit) -> list[str]:
-    if len(asked.pictures) > 1:
-        return [f"{asked.field}.image.{number}.image" for number in range(len(asked.pictures))]
-    return [f"{asked.field}.image"] * len(asked.pictures)
 
 
 def _pixels(image: Image.Image, kind: Kind) -> Pixels:
