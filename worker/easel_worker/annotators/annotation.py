@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from easel_contract.controlnet.poses import Pose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,11 +38,11 @@ class Annotation:
     Attributes:
         map: (height, width, 3) RGB; of the inpaint modules (height, width, 4), whose last channel is the mask
             (255: to be painted anew).
-        poses: What a pose detector found, as the answer of detect has it; None for every other module.
+        poses: What a pose detector found in the picture: one; None for every other module.
     """
 
     map: Pixels
-    poses: list[dict[str, Any]] | None = None
+    poses: tuple[Pose, ...] | None = None
 
     @property
     def hint(self) -> Tensor:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.annotators.annotation import Annotation, Pixels
+from easel_contract.controlnet import MODULES, Module, Slider
+from easel_contract.controlnet.poses import Pose
+from easel_contract.errors import ContractError
+from easel_worker.annotators.annotation import Annotation, Controls, Pixels
+from easel_worker.annotators.canvas import at_resolution
+from easel_worker.annotators.networks import NETWORKS
 from easel_worker.annotators.plain import PLAIN
-from easel_worker.annotators.plain.masks import INPAINT
+from easel_worker.annotators.plain.masks import INPAINT, inpaint
+from easel_worker.annotators.poses import draw_pose
 
 if TYPE_CHECKING:
     import torch
+
+SAFE = ".safetensors"
+
+_Key = tuple[str, tuple[tuple[Path, int], ...]]
+"""A network's class, and its files with their times."""
 
 
 class Annotators:
@@ -31,10 +43,11 @@ class Annotators:
         self._models = models
         self._device = device
         self._allow_pickle = allow_pickle
+        self._loaded: tuple[_Key, Any] | None = None
 
     def available(self) -> tuple[str, ...]:
         """The names of the modules that would run now. Any thread may ask."""
-        raise NotImplementedError
+        return tuple(name for name in MODULES if self._refusal(name, field="module") is None)
 
     def needs_torch(self, module: str) -> bool:
         """Whether a module must run on the torch thread. Any thread may ask."""
@@ -44,10 +57,11 @@ class Annotators:
         """Whether a module would run. Any thread may ask.
 
         Raises:
-            ContractError: 422: a file is missing (says which, and where it belongs), or nothing here can run
-                this module (says why).
+            ContractError: 422: a file is missing (says which, and where it belongs) or is a pickle that is
+                not allowed, or nothing here can run this module.
         """
-        raise NotImplementedError
+        if (refusal := self._refusal(module, field=field)) is not None:
+            raise refusal
 
     def run(
         self,
@@ -55,9 +69,9 @@ class Annotators:
         picture: Pixels,
         *,
         mask: NDArray[np.uint8] | None = None,
-        resolution: float | None = None,
-        threshold_a: float | None = None,
-        threshold_b: float | None = None,
+        resolution: float = -1,
+        threshold_a: float = -1,
+        threshold_b: float = -1,
         seed: int = 0,
         field: str = "module",
     ) -> Annotation:
@@ -67,7 +81,7 @@ class Annotators:
             module: Canonical name.
             picture: (h, w, 3) RGB.
             mask: (h, w), 255 where it is to be painted; only the inpaint modules look at it.
-            resolution: Of the shorter side; None, or out of the module's range, is its default.
+            resolution: Of the shorter side, in pixels; what is out of the module's range is its default.
             threshold_a, threshold_b: Its sliders, likewise.
             seed: Of "shuffle"; (seed + subseed) mod 2**32 of the job.
             field: What errors name.
@@ -76,7 +90,62 @@ class Annotators:
             ContractError: as `check`.
             WeightsError: a file cannot be used; names it.
         """
-        raise NotImplementedError
+        self.check(module, field=field)
+        known = MODULES[module]
+        controls = Controls(_settled(known.a, threshold_a), _settled(known.b, threshold_b), seed)
+        picture = np.ascontiguousarray(picture)
+        if module in INPAINT:
+            return Annotation(inpaint(picture, mask))
+        make = PLAIN.get(module)
+        if known.resolution is None and make is not None:
+            return Annotation(make(picture, controls))
+        padded, unpad = at_resolution(picture, round(_settled(known.resolution, resolution)))
+        if make is not None:
+            return Annotation(unpad(make(padded, controls)))
+        made = self._network(known)(padded, controls, **NETWORKS[module].options)
+        if isinstance(made, Pose):
+            whole = unpad(padded)
+            made = made.model_copy(update={"canvas_width": whole.shape[1], "canvas_height": whole.shape[0]})
+            return Annotation(draw_pose(made, body=module != "openpose_faceonly"), poses=(made,))
+        return Annotation(unpad(made))
 
     def unload(self) -> None:
         """Forget what is loaded. On the torch thread."""
+        self._loaded = None
+
+    def _refusal(self, name: str, *, field: str) -> ContractError | None:
+        module = MODULES[name]
+        try:
+            module.require(self._models, field=field)
+        except ContractError as error:
+            return error
+        if self.needs_torch(name) and name not in NETWORKS:
+            return ContractError(f"{name!r} makes no picture", field=field, kind="not_supported")
+        for path in module.files(self._models):
+            if path.is_file() and path.suffix.lower() != SAFE and not self._allow_pickle:
+                return ContractError(
+                    f"{name!r} needs {path.as_posix()}, which is a pickle and refused: convert it to "
+                    f"{SAFE}, or set EASEL_ALLOW_PICKLE=true",
+                    field=field,
+                    kind="pickle",
+                )
+        return None
+
+    def _network(self, module: Module) -> Any:
+        """The module's network, loaded unless it is the one that is."""
+        place = NETWORKS[module.name].place
+        paths = tuple(module.files(self._models))
+        key = place, tuple((path, path.stat().st_mtime_ns) for path in paths)
+        if self._loaded is None or self._loaded[0] != key:
+            self.unload()  # first, so that two are never in memory
+            file, _, name = place.partition(":")
+            kind = getattr(importlib.import_module(f"easel_worker.annotators.networks.{file}"), name)
+            self._loaded = key, kind(paths, self._device(), allow_pickle=self._allow_pickle)
+        return self._loaded[1]
+
+
+def _settled(slider: Slider | None, value: float) -> float:
+    if slider is None:
+        return 0.0
+    settled = slider.settle(value)
+    return slider.default if settled is None else settled

@@ -85,8 +85,8 @@ class Leres:
 
 
 def normals_of(near: NDArray[np.float32], background: float) -> Pixels:
-    """(h, w, 3): the surface's direction at each pixel: x in red, y in green, towards the viewer in blue, -1 to
-    1 as 0 to 255. Where `near` is below `background` the surface is flat."""
+    """(h, w, 3): the surface's direction at each pixel: x in red, y in green, towards the viewer in blue, -1
+    to 1 as 0 to 255. Where `near` is below `background` the surface is flat."""
     flat = near < background
     x = np.where(flat, 0, cv2.Sobel(near, cv2.CV_32F, 1, 0, ksize=3))
     y = np.where(flat, 0, cv2.Sobel(near, cv2.CV_32F, 0, 1, ksize=3))

@@ -77,9 +77,7 @@ class Teed:
         self._detect = library.TEEDdetector(network)
 
     def __call__(self, picture: Pixels, controls: Controls, *, anyline: bool = False) -> Pixels:
-        made = self._detect(
-            picture, min(picture.shape[:2]), safe_steps=round(controls.a), output_type="np"
-        )
+        made = self._detect(picture, min(picture.shape[:2]), safe_steps=round(controls.a), output_type="np")
         edges = np.asarray(made, np.uint8)
         return _screen(edges, _fine_lines(picture)) if anyline else edges
 

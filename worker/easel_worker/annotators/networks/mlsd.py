@@ -40,8 +40,8 @@ class Mlsd:
     def segments(self, picture: Pixels, *, least_score: float, least_length: float) -> NDArray[np.float32]:
         """(n, 4): x and y of both ends, in pixels; they may lie outside the picture.
 
-        The network sees a fourth channel of ones, and makes one cell of every two by two pixels: the score of a
-        segment with its middle there, and the ways from it to both ends.
+        The network sees a fourth channel of ones, and makes one cell of every two by two pixels: the score of
+        a segment with its middle there, and the ways from it to both ends.
         """
         height, width = picture.shape[:2]
         pixels = np.concatenate([picture, np.ones((height, width, 1), np.uint8)], axis=2)
