@@ -47,7 +47,8 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.told.clear()
         told: Mapping[str, object] = {}
         with ExitStack() as stack:
-            lent = _tiled(studio, stack) if job.tiling else studio
+            lent = _with_vaes(studio, job) if job.vaes else studio
+            lent = _tiled(lent, stack) if job.tiling else lent
             begun_at = len(result.shots) % job.batch_size
             source = None if job.source is None else _beginning_at(job.source, begun_at)
             units = units_at_work(job, source, batch, lent)
@@ -75,6 +76,16 @@ def generate(job: Job, studio: Studio) -> Result:
             result.interrupted = True
             break
     return result
+
+
+def _with_vaes(studio: Studio, job: Job) -> Studio:
+    """The studio with the job's VAEs in the checkpoints that it lends."""
+
+    def checkpoint(model: ModelFile) -> Checkpoint:
+        found, vae = studio.checkpoint(model), job.vaes.get(model)
+        return found if vae is None else studio.with_vae(found, vae)
+
+    return replace(studio, checkpoint=checkpoint)
 
 
 def _tiled(studio: Studio, stack: ExitStack) -> Studio:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from easel_contract.errors import ContractError
+
+if TYPE_CHECKING:
+    from easel_worker.diffusion.control import ControlKind
 
 
 class Kind(Enum):
@@ -25,3 +31,10 @@ def kind_of(module: str) -> Kind:
     if module.startswith("reference_"):
         return Kind.REFERENCE
     return Kind.IMAGE_PROMPT if module.startswith("ip-adapter") else Kind.MAP
+
+
+def check_kind(found: ControlKind, kind: Kind, *, name: str, field: str) -> None:
+    """Raise ContractError where a model, called `name`, cannot do what the unit's module prepares for."""
+    if (found == "ip-adapter") != (kind is Kind.IMAGE_PROMPT):
+        wanted = "an IP-Adapter" if kind is Kind.IMAGE_PROMPT else "a network that follows a map"
+        raise ContractError(f"{name} is not {wanted}, which the module prepares for", field=field)

@@ -1,53 +1,47 @@
-"""The models that units need, loaded. Lives on the torch thread."""
+"""The models that units need, through the worker's cache. Lives on the torch thread."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import logging
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
+from typing import TypeVar
 
 from easel_contract.controlnet import ControlFile
 from easel_worker.diffusion.attention.clip_vision import ClipVision, load_clip_vision
 from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
 from easel_worker.diffusion.control import ControlModel, file_kind, load_control
 from easel_worker.generation.control.eyes import require_eyes
-from easel_worker.generation.control.kinds import Kind
-from easel_worker.generation.control.planning import check_kind
+from easel_worker.generation.control.kinds import Kind, check_kind
+from easel_worker.models.cache import Cacheable, Key
+from easel_worker.models.loader import ModelLoader, expected_nbytes
 
-M = TypeVar("M")
+log = logging.getLogger(__name__)
+
+CONTROLNET = "controlnet"
+IP_ADAPTER = "ip-adapter"
+CLIP_VISION = "clip vision"
+KINDS = frozenset({CONTROLNET, IP_ADAPTER, CLIP_VISION})
+"""What the cache calls them."""
+
+M = TypeVar("M", bound=Cacheable)
 
 
 class ControlModels:
-    """Control networks, IP-Adapters and CLIP's image encoders, those used last kept.
+    """Control networks, IP-Adapters and CLIP's image encoders.
 
     Args:
         models: The folder ``models/``.
-        free: Called when something was thrown out.
+        loader: Its cache, device and number format are used.
+        keep: How many of these models stay when a task is over (option `control_net_model_cache_size`); what
+            the running task uses is never thrown out.
     """
 
-    def __init__(
-        self,
-        models: Path,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        allow_pickle: bool,
-        free: Callable[[], None],
-    ) -> None:
+    def __init__(self, models: Path, loader: ModelLoader, *, allow_pickle: bool, keep: int) -> None:
         self._models = models
-        self._device = device
-        self._dtype = dtype
+        self._loader = loader
         self._allow_pickle = allow_pickle
-        self._free = free
-        self._loaded: OrderedDict[tuple[Path, Hashable], Any] = OrderedDict()
-        self._limit = 2
-
-    def limit(self, count: int) -> None:
-        """How many models stay (option `control_net_model_cache_size`)."""
-        self._limit = count
+        self._keep = keep
 
     def network(self, file: ControlFile, field: str) -> ControlModel:
         """A network that follows a map.
@@ -60,10 +54,13 @@ class ControlModels:
         def load() -> ControlModel:
             self._check(file, Kind.MAP, field)
             return load_control(
-                file.path, device=self._device, dtype=self._dtype, allow_pickle=self._allow_pickle
+                file.path,
+                device=self._loader.device,
+                dtype=self._loader.dtype,
+                allow_pickle=self._allow_pickle,
             )
 
-        return self._get(file.path, load)
+        return self._get(CONTROLNET, file.stem, file.path, load)
 
     def adapter(self, file: ControlFile, field: str) -> IPAdapter:
         """An IP-Adapter. Raises as `network`."""
@@ -71,47 +68,39 @@ class ControlModels:
         def load() -> IPAdapter:
             self._check(file, Kind.IMAGE_PROMPT, field)
             return load_ip_adapter(
-                file.path, device=self._device, dtype=self._dtype, allow_pickle=self._allow_pickle
+                file.path,
+                device=self._loader.device,
+                dtype=self._loader.dtype,
+                allow_pickle=self._allow_pickle,
             )
 
-        return self._get(file.path, load)
+        return self._get(IP_ADAPTER, file.stem, file.path, load)
 
     def eyes(self, name: str, field: str) -> ClipVision:
         """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError where its file is missing."""
-        path = require_eyes(self._models, name, field=field)
-        return self._get(
-            path,
-            lambda: load_clip_vision(
-                path, device=self._device, dtype=self._dtype, allow_pickle=self._allow_pickle
-            ),
-        )
+        path = require_eyes(self._models, name, allow_pickle=self._allow_pickle, field=field)
 
-    def clear(self) -> None:
-        """Keep none."""
-        self._loaded.clear()
+        def load() -> ClipVision:
+            return load_clip_vision(
+                path, device=self._loader.device, dtype=self._loader.dtype, allow_pickle=self._allow_pickle
+            )
+
+        return self._get(CLIP_VISION, name, path, load)
 
     def _check(self, file: ControlFile, kind: Kind, field: str) -> None:
-        check_kind(file_kind(file.path, allow_pickle=self._allow_pickle), file, kind, field)
+        found = file_kind(file.path, allow_pickle=self._allow_pickle)
+        check_kind(found, kind, name=file.name, field=field)
 
-    def _get(self, path: Path, load: Callable[[], M]) -> M:
-        key = (path, _stamp(path))
-        if key not in self._loaded:
-            for stale in [other for other in self._loaded if other[0] == path]:
-                del self._loaded[stale]
-            thrown_out = False
-            while len(self._loaded) >= self._limit:
-                self._loaded.popitem(last=False)
-                thrown_out = True
-            if thrown_out:
-                self._free()
-            with torch.inference_mode(mode=False):
-                self._loaded[key] = load()
-        self._loaded.move_to_end(key)
-        found: M = self._loaded[key]
+    def _get(self, kind: str, name: str, path: Path, load: Callable[[], M]) -> M:
+        cache = self._loader.cache
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        expected = expected_nbytes((file for file in files if file.suffix != ".json"), self._loader.dtype)
+        key = Key(kind, name, path, _stamp(files))
+        found = cache.get(key, load, expected=expected)
+        cache.keep_newest(KINDS, self._keep)
         return found
 
 
-def _stamp(path: Path) -> Hashable:
-    """Changes when a file, or one of a folder's, does."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+def _stamp(files: list[Path]) -> Hashable:
+    """Changes when one of the files does."""
+    return tuple((file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)

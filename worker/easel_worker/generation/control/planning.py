@@ -11,10 +11,10 @@ from PIL import Image
 from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
-from easel_worker.diffusion.control import ControlKind, file_kind
+from easel_worker.diffusion.control import file_kind
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import eyes_for, require_eyes
-from easel_worker.generation.control.kinds import Kind, kind_of
+from easel_worker.generation.control.kinds import Kind, check_kind, kind_of
 from easel_worker.generation.control.unit import Mask, Unit, UnitImage
 from easel_worker.imaging.masks import mask_from
 
@@ -48,7 +48,12 @@ class UnitPlanner:
         file = self._file(asked, kind)
         if kind is Kind.IMAGE_PROMPT:
             if file is not None and not asked.ipadapter_input:
-                require_eyes(self._models, eyes_for(asked, file), field=f"{asked.field}.module")
+                require_eyes(
+                    self._models,
+                    eyes_for(asked, file),
+                    allow_pickle=self._allow_pickle,
+                    field=f"{asked.field}.module",
+                )
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
         if not asked.pictures and not asked.ipadapter_input and not lent:
@@ -74,7 +79,7 @@ class UnitPlanner:
         file = self._files.resolve(asked.model, field=field)
         if file.path.suffix.lower() in ("", ".safetensors"):  # a pickle is read once, on the torch thread
             try:
-                check_kind(file_kind(file.path), file, kind, field)
+                check_kind(file_kind(file.path), kind, name=file.name, field=field)
             except CheckpointError as error:
                 raise ContractError(str(error), field=field) from None
         elif not self._allow_pickle:
@@ -83,13 +88,6 @@ class UnitPlanner:
                 field=field,
             )
         return file
-
-
-def check_kind(found: ControlKind, file: ControlFile, kind: Kind, field: str) -> None:
-    """Raise ContractError where a model cannot do what the unit's module prepares for."""
-    if (found == "ip-adapter") != (kind is Kind.IMAGE_PROMPT):
-        wanted = "an IP-Adapter" if kind is Kind.IMAGE_PROMPT else "a network that follows a map"
-        raise ContractError(f"{file.name} is not {wanted}, which the module prepares for", field=field)
 
 
 def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...]:
