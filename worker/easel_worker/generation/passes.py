@@ -179,7 +179,7 @@ def _sample(
         empty=text.encode("").context if padding == "empty" else None,
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
-    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
+    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair, step_done=guidance.step_done)
     acting = (
         studio.units.acting(guidance, the_pass.size, second=the_pass.hires_steps is not None)
         if studio.units
