@@ -187,7 +187,7 @@ class ControlOptions(OptionGroup):
     )
     control_net_no_detectmap: bool = Field(False, description="Answers contain no control maps.")
     control_net_detectmap_autosaving: bool = Field(
-        False, description="Control maps are stored with `save_images`, below `controlnet_mask`."
+        False, description="With `save_images` control maps are stored too, in `controlnet_mask` there."
     )
     control_net_inpaint_blur_sigma: float = Field(
         7.0, ge=0, le=64, description="How soft `inpaint_only` goes over into what is kept, in pixels."

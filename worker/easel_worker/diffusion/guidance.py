@@ -201,9 +201,7 @@ class Guidance:
 
         residuals: dict[str, Any] = {}
         if self.hooks.residuals or self.hooks.before_forward:
-            inputs = UNetInput(
-                sample, timesteps, sigma, call, self.call, self.progress, self.checkpoint
-            )
+            inputs = UNetInput(sample, timesteps, sigma, call, self.call, self.progress, self.checkpoint)
             residuals = self._residuals(inputs)
             for hook in self.hooks.before_forward:
                 hook(inputs, forward)

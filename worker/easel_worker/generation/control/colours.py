@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 
 
 def with_lightness(picture: Pixels, grey: Pixels) -> Pixels:
-    """`picture` with the CIE lightness of `grey`, whose levels 0 to 255 are L* 0 to 100 (recolor_luminance)."""
+    """`picture` with the CIE lightness of `grey`, whose levels 0 to 255 are L* 0 to 100."""
     lab = rgb_to_lab(picture)
     lab[..., 0] = grey[..., 0] * np.float32(100 / 255)
     return lab_to_rgb(lab)

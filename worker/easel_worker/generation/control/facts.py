@@ -9,7 +9,7 @@ from easel_worker.generation.control.unit import Unit
 
 
 def control_facts(units: Iterable[Unit]) -> Mapping[str, str]:
-    """``ControlNet 0``, ``ControlNet 1``, …: a line of settings for each unit, by its place in the request."""
+    """``ControlNet 0``, ``ControlNet 1``, …: each unit's settings, by its place in the request."""
     return {f"ControlNet {unit.asked.index}": _line(unit) for unit in units}
 
 

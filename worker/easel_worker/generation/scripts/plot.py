@@ -108,6 +108,7 @@ def xyz_plot(script: XYZPlot, jobs: Sequence[Job], plot: Plot, generate: Generat
     for job in jobs:
         made = generate(job)
         result.shots += made.shots
+        result.show(made.maps)
         cells.append(made.shots[0].image)
         if made.interrupted:
             result.interrupted = True
