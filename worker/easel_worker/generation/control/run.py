@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,7 @@ class BatchControl:
                 prompts += self._reference(unit, guidance.checkpoint, size)
             else:
                 self._follow(unit, guidance, size, second=second)
-        with attention_units(guidance, prompts):
+        with attention_units(guidance, prompts) if prompts else nullcontext():
             yield
 
     def _follow(self, unit: Unit, guidance: Guidance, size: Size, *, second: bool) -> None:
@@ -129,7 +129,7 @@ class BatchControl:
                     guidance_end=asked.guidance_end,
                     mode=asked.control_mode.value,
                     advanced_weighting=asked.advanced_weighting,
-                    region_mask=_region(unit.region),
+                    region_mask=None if unit.region is None else _region(unit.region)[None, None],
                     soft_second_pass=second and asked.module in _THIN,
                     union_type=asked.union_control_type.value,
                     pooled="shuffle" in model.name.casefold(),
@@ -185,7 +185,7 @@ class BatchControl:
                 end=asked.guidance_end,
                 mode=_MODES[asked.control_mode],
                 layer_weights=asked.advanced_weighting,
-                region=_region(unit.region),
+                region=None if unit.region is None else _region(unit.region),
                 field=asked.field,
             )
         ]
@@ -228,5 +228,6 @@ def _file(unit: Unit) -> ControlFile:
     return unit.file
 
 
-def _region(mask: Mask | None) -> torch.Tensor | None:
-    return None if mask is None else torch.from_numpy(mask.astype(np.float32) / 255.0)
+def _region(mask: Mask) -> torch.Tensor:
+    """(h, w), 0 to 1."""
+    return torch.from_numpy(mask.astype(np.float32) / 255.0)
