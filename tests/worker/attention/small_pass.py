@@ -34,7 +34,6 @@ def guidance(
     checkpoint: Checkpoint,
     prompts: Sequence[str] = ("a cat",),
     *,
-    calls: int = 1,
     scale: float = CFG,
     **more: Any,
 ) -> Guidance:
@@ -43,7 +42,6 @@ def guidance(
         checkpoint,
         text,
         GuidanceOptions(cfg_scale=scale),
-        calls=calls,
         size_ids=size_ids(checkpoint),
         **more,
     )

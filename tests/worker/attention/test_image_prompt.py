@@ -124,9 +124,11 @@ def test_it_acts_in_its_window_alone(
 ) -> None:
     x = noise()
     plain, changed = call(checkpoint, x=x), call(checkpoint, [prompt], x)
-    model = guidance(checkpoint, calls=10)
+    model, seen = guidance(checkpoint), []
     with attention_units(model, [dataclasses.replace(prompt, start=start, end=end)]):
-        seen = [model(x, 3.0) for _ in range(10)]
+        for done in range(10):
+            model.step_done(done, 10)
+            seen.append(model(x, 3.0))
     assert [i for i, one in enumerate(seen) if not torch.equal(one, plain)] == list(acting)
     assert all(torch.equal(seen[i], changed) for i in acting)
 

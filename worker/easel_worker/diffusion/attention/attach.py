@@ -35,10 +35,9 @@ def attention_units(guidance: Guidance, units: Sequence[ImagePrompt | Reference]
     def prepare(inputs: UNetInput, forward: Forward) -> None:
         if inputs.unet is not checkpoint.unet:
             return
-        progress = inputs.call / guidance.calls
         for prompt in prompts:
-            prompt.prepare(inputs, progress)
-        acting = [reference for reference in references if reference.acts(progress)]
+            prompt.prepare(inputs)
+        acting = [reference for reference in references if reference.acts(inputs.progress)]
         for reference in references:
             reference.rest()
         for reference in acting:

@@ -66,9 +66,9 @@ class ActingPrompt:
         self._layers.clear()
         self._regions.clear()
 
-    def prepare(self, inputs: UNetInput, progress: float) -> None:
-        """Look at what the coming forward pass is, when `progress` of the pass, 0 to 1, is done."""
-        if not self._layers or not acts(self._unit, progress):
+    def prepare(self, inputs: UNetInput) -> None:
+        """Look at what the coming forward pass is."""
+        if not self._layers or not acts(self._unit, inputs.progress):
             self.tokens_of = None
             return
         if self._laid_out is not inputs.rows:

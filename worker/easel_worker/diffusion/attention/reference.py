@@ -61,7 +61,7 @@ class ActingReference:
         self.doing = "nothing"
 
     def acts(self, progress: float) -> bool:
-        """Whether it acts when this part of the pass, 0 to 1, is done."""
+        """Whether it acts when this part of the sampler's steps is done."""
         return bool(self._layers) and acts(self.unit, progress)
 
     def write(self, inputs: UNetInput, forward: Forward) -> None:

@@ -21,9 +21,10 @@ class ImagePrompt:
 
     weight: 0 is none, 1 the adapter's own strength. layer_weights: a factor for each of the UNet's
     transformers in the order they run, 16 in SD 1.x, 11 in SDXL (`advanced_weighting`). start, end: the part
-    of the pass that it acts in, 0 to 1, the end included. mode: other than balanced, a layer counts 0.825 to
-    the power of how far its block is from the middle one; "control" lets the negative prompt go without the
-    picture. region: (H, W) of any size, 0 to 1, where it acts. field: names the unit in errors.
+    of the sampler's steps that it acts in, 0 to 1, the end included. mode: other than balanced, a layer
+    counts 0.825 to the power of how far its block is from the middle one; "control" lets the negative prompt
+    go without the picture. region: (H, W) of any size, 0 to 1, where it acts. field: names the unit in
+    errors.
     """
 
     adapter: IPAdapter
@@ -60,5 +61,5 @@ class Reference:
 
 
 def acts(unit: ImagePrompt | Reference, progress: float) -> bool:
-    """Whether a unit acts when this part of a pass, 0 to 1, is done."""
+    """Whether a unit acts when this part of the sampler's steps, 0 to 1, is done."""
     return unit.start <= progress <= unit.end
