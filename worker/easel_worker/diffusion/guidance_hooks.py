@@ -61,8 +61,8 @@ class UNetInput:
 ResidualHook = Callable[[UNetInput], Residuals | None]
 
 Forward = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
-"""(sample, concat) -> the UNet's output for another latent and other further channels, with the same texts and
-timestep and without residuals."""
+"""(sample, concat) -> the UNet's output for another latent and other further channels, with the same texts
+and timestep and without residuals."""
 
 ForwardHook = Callable[[UNetInput, Forward], None]
 

@@ -19,10 +19,12 @@ ReferenceKind = Literal["reference_only", "reference_adain", "reference_adain+at
 class ImagePrompt:
     """A picture as a prompt, through an IP-Adapter.
 
-    weight: 0 is none, 1 the adapter's own strength. layer_weights: a factor for each block with attention in
-    the order they run, 16 in SD 1.x, 11 in SDXL (`advanced_weighting`). start, end: the part of the model
-    calls it acts in, 0 to 1, the end included. region: (H, W), 0 to 1, where it acts; any size.
-    field: names the unit in errors.
+    weight: 0 is none, 1 the adapter's own strength. layer_weights: a factor for each of the UNet's
+    transformers in the order they run, 16 in SD 1.x, 11 in SDXL (`advanced_weighting`). start, end: the part
+    of the sampler's steps that it acts in, 0 to 1, the end included. mode: other than balanced, a layer
+    counts 0.825 to the power of how far its block is from the middle one; "control" lets the negative prompt
+    go without the picture. region: (H, W) of any size, 0 to 1, where it acts. field: names the unit in
+    errors.
     """
 
     adapter: IPAdapter
@@ -40,9 +42,11 @@ class ImagePrompt:
 class Reference:
     """A picture whose look the generated one takes over, without any model.
 
-    latent: the picture's, (1, 4, h, w), scaled as the sampler's, of the pass's own size. noise: (1 or images,
-    4, h, w), of variance 1: what the latent is noised with at every level. weight: 0 is none; how many of the
-    blocks take part. style_fidelity: 0 to 1, `threshold_a`.
+    latent: the picture's, (1 or images, 4, h, w), scaled as the sampler's, of any size that the UNet takes.
+    noise: likewise, of variance 1; the latent is noised with it to every level. weight: how many of the
+    blocks take part (see `reference.py`), 0 is none. style_fidelity: 0 to 1 (`threshold_a`), how far the
+    negative prompt goes without the reference, so that guidance pushes towards it; mode "prompt" makes it 0,
+    "control" 1. start, end, field: as above.
     """
 
     kind: ReferenceKind
@@ -54,3 +58,8 @@ class Reference:
     end: float = 1.0
     mode: Mode = "balanced"
     field: str = "controlnet"
+
+
+def acts(unit: ImagePrompt | Reference, progress: float) -> bool:
+    """Whether a unit acts when this part of the sampler's steps, 0 to 1, is done."""
+    return unit.start <= progress <= unit.end
