@@ -96,7 +96,7 @@ def _checked(request: GenerationRequest, fields: Fields, limits: Limits) -> Gene
         made = type(request).model_validate(fields)
     except ValidationError as error:
         raise ContractError(str(from_validation(error)), field="script_args") from None
-    made._strict = request.strict
+    made.obey(limits)
     check_request(made, limits)
     return made
 
