@@ -14,11 +14,12 @@ from torch import Tensor
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.canvas import three
 from easel_worker.annotators.networks.library import aux
-from easel_worker.annotators.networks.pixels import IMAGENET, normalised
+from easel_worker.annotators.networks.pixels import HALF, IMAGENET, normalised, statistics_of
 from easel_worker.annotators.networks.weights import load_into
 from easel_worker.diffusion.libraries import transformers
 from easel_worker.interrogate.blip import load_model
 
+ZOE_MULTIPLE = 32
 NORMAL_STRENGTH = 2 * np.pi
 """How long the axis towards the viewer is beside the depth's gradients (ControlNet's MiDaS normals)."""
 
@@ -34,7 +35,7 @@ class Depth:
     def __init__(self, paths: tuple[Path, ...], device: torch.device, *, allow_pickle: bool) -> None:
         self._model = load_model(transformers.AutoModelForDepthEstimation, paths[0], device)
         self._device = device
-        self._multiple = _patch(self._model.config)
+        self._statistics = statistics_of(paths[0], IMAGENET if _is_anything(self._model.config) else HALF)
 
     def __call__(
         self, picture: Pixels, controls: Controls, *, metric: bool = False, normals: bool = False
@@ -46,10 +47,10 @@ class Depth:
     def _near(self, picture: Pixels, *, metric: bool) -> NDArray[np.float32]:
         """(h, w), the nearest is 1 and the farthest 0."""
         height, width = picture.shape[:2]
-        multiple = self._multiple
-        size = max(multiple, height // multiple * multiple), max(multiple, width // multiple * multiple)
-        values = normalised(picture, self._device, IMAGENET)
-        values = torch.nn.functional.interpolate(values, size, mode="bicubic", align_corners=False)
+        values = normalised(picture, self._device, self._statistics)
+        values = torch.nn.functional.interpolate(
+            values, _input_size(self._model.config, height, width), mode="bicubic", align_corners=False
+        )
         found: Tensor = self._model(pixel_values=values).predicted_depth
         found = torch.nn.functional.interpolate(
             found.reshape(1, 1, *found.shape[-2:]).float(), (height, width), mode="bicubic"
@@ -73,8 +74,8 @@ class Leres:
 
     @torch.inference_mode()
     def __call__(self, picture: Pixels, controls: Controls) -> Pixels:
-        # It was trained on pictures whose channels were exchanged (its own code reads them by OpenCV).
-        values = normalised(np.ascontiguousarray(picture[..., ::-1]), self._device, IMAGENET)
+        # As its authors' code; controlnet_aux's exchanges red and blue, and does not divide by 255.
+        values = normalised(picture, self._device, IMAGENET)
         far = stretched(self._network.depth_model(values)[0, 0].float().cpu().numpy())
         if controls.a:
             far = np.where(far > controls.a / 100.0, far, 0.0).astype(np.float32)
@@ -85,12 +86,13 @@ class Leres:
 
 
 def normals_of(near: NDArray[np.float32], background: float) -> Pixels:
-    """(h, w, 3): the surface's direction at each pixel: x in red, y in green, towards the viewer in blue, -1
-    to 1 as 0 to 255. Where `near` is below `background` the surface is flat."""
+    """(h, w, 3): the surface's direction at each pixel, -1 to 1 as 0 to 255: towards the viewer in red, y in
+    green, x in blue, the order that controlnet_aux shows ControlNet's MiDaS normals in. Where `near` is below
+    `background` the surface is flat."""
     flat = near < background
     x = np.where(flat, 0, cv2.Sobel(near, cv2.CV_32F, 1, 0, ksize=3))
     y = np.where(flat, 0, cv2.Sobel(near, cv2.CV_32F, 0, 1, ksize=3))
-    direction = np.stack([x, y, np.full_like(near, NORMAL_STRENGTH)], axis=2)
+    direction = np.stack([np.full_like(near, NORMAL_STRENGTH), y, x], axis=2)
     direction /= np.linalg.norm(direction, axis=2, keepdims=True)
     return (direction * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
 
@@ -107,9 +109,15 @@ def _bytes(values: NDArray[np.float32]) -> Pixels:
     return (values * 255.0 + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def _patch(config: Any) -> int:
-    """What the sides of a picture must be multiples of: 14 for Depth Anything, whose backbone is a DINOv2."""
-    for part in (getattr(config, "backbone_config", None), config):
-        if (size := getattr(part, "patch_size", None)) is not None:
-            return int(size if isinstance(size, int) else size[0])
-    return 32
+def _is_anything(config: Any) -> bool:
+    return bool(config.model_type == "depth_anything")
+
+
+def _input_size(config: Any, height: int, width: int) -> tuple[int, int]:
+    """Height and width that the model is shown: DPT's square; of the others, the picture's, rounded down to
+    multiples of the patch (14 pixels of Depth Anything, 32 of Zoe)."""
+    if config.model_type == "dpt":
+        side = config.image_size
+        return (side, side) if isinstance(side, int) else (side[0], side[1])
+    multiple = int(config.backbone_config.patch_size) if _is_anything(config) else ZOE_MULTIPLE
+    return max(multiple, height // multiple * multiple), max(multiple, width // multiple * multiple)

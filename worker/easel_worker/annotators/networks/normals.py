@@ -3,6 +3,8 @@ Estimation", 2021, by controlnet_aux's network."""
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +24,8 @@ class NormalBae:
     """Red, green and blue are x, y and z of the normal, -1 to 1 as 0 to 255."""
 
     def __init__(self, paths: tuple[Path, ...], device: torch.device, *, allow_pickle: bool) -> None:
-        network = aux("normalbae.nets.NNET").NNET(SimpleNamespace(**_TRAINED_AS))
+        with redirect_stdout(StringIO()):  # it prints what it does
+            network = aux("normalbae.nets.NNET").NNET(SimpleNamespace(**_TRAINED_AS))
         self._network = load_into(network, paths[0], device, allow_pickle=allow_pickle)
         self._device = device
 

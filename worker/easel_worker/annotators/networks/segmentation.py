@@ -11,7 +11,8 @@ from torch import Tensor
 
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.networks.palettes import ADE20K, COCO
-from easel_worker.annotators.networks.pixels import IMAGENET, normalised
+from easel_worker.annotators.networks.pixels import IMAGENET, normalised, statistics_of
+from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import transformers
 from easel_worker.diffusion.tokenizer import load_tokenizer
 from easel_worker.interrogate.blip import load_model
@@ -29,11 +30,12 @@ class UperNet:
     def __init__(self, paths: tuple[Path, ...], device: torch.device, *, allow_pickle: bool) -> None:
         self._folder = paths[0]
         self._device = device
+        self._statistics = statistics_of(paths[0], IMAGENET)
         self._model = load_model(transformers.UperNetForSemanticSegmentation, paths[0], device)
 
     @torch.inference_mode()
     def __call__(self, picture: Pixels, controls: Controls) -> Pixels:
-        logits = self._model(pixel_values=normalised(picture, self._device, IMAGENET)).logits
+        logits = self._model(pixel_values=normalised(picture, self._device, self._statistics)).logits
         return _coloured(logits, picture, ADE20K, self._folder)
 
 
@@ -43,18 +45,21 @@ class OneFormer:
     def __init__(self, paths: tuple[Path, ...], device: torch.device, *, allow_pickle: bool) -> None:
         self._folder = paths[0]
         self._device = device
+        self._statistics = statistics_of(paths[0], IMAGENET)
         self._model = load_model(transformers.OneFormerForUniversalSegmentation, paths[0], device)
         try:
             told = load_tokenizer(paths[0])([TASK], padding="max_length", max_length=TASK_TOKENS)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{paths[0]} has no tokenizer that can be read: {error}") from error
+        except CheckpointError as error:
+            raise WeightsError(str(error)) from error
         # Padding is 0 to the model, whatever the tokenizer pads with.
         ids, seen = torch.tensor(told["input_ids"]), torch.tensor(told["attention_mask"])
         self._task = (ids * seen).to(device)
 
     @torch.inference_mode()
     def __call__(self, picture: Pixels, controls: Controls, *, coco: bool = False) -> Pixels:
-        made = self._model(pixel_values=normalised(picture, self._device, IMAGENET), task_inputs=self._task)
+        made = self._model(
+            pixel_values=normalised(picture, self._device, self._statistics), task_inputs=self._task
+        )
         # Each query has a class and a mask; the last class is "nothing".
         classes = made.class_queries_logits.softmax(dim=-1)[..., :-1]
         scores = torch.einsum("bqc,bqhw->bchw", classes, made.masks_queries_logits.sigmoid())
