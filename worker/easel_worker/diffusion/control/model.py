@@ -94,7 +94,8 @@ class ControlModel(ABC):
 
 
 def compare(model: ControlModel, mine: Mapping[str, Any], unet: Any) -> str | None:
-    """`ControlModel.misfit` of a network whose configuration has the entries `mine` in common with a UNet's."""
+    """`ControlModel.misfit` of a network that has the entries `mine` of its configuration in common with a
+    UNet's."""
     theirs = {key: _plain(unet.config.get(key)) for key in mine}
     wrong = [key for key, value in mine.items() if _plain(value) != theirs[key]]
     if not wrong:
@@ -111,8 +112,8 @@ def _plain(value: Any) -> Any:
 
 
 def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str) -> Any:
-    """`module`, built on the meta device, with these weights, which are shared, not copied. What is no part of
-    it is left out.
+    """`module`, built on the meta device, with these weights, which are shared, not copied. What is no part
+    of it is left out.
 
     Raises:
         CheckpointError: a weight is missing or has another shape; begins with `name`.

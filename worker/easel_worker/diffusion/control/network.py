@@ -41,9 +41,7 @@ class Network(Attached):
             return None
         known = UNION_TYPES[: self._types]
         if name not in known:
-            raise ValueError(
-                f"{name!r} is not known to this model, use one of {', '.join((*known, UNKNOWN))}"
-            )
+            raise ValueError(f"{name!r} is unknown to this model, use one of {', '.join((*known, UNKNOWN))}")
         return known.index(name)
 
     def embed_hint(self, hint: torch.Tensor, control_type: int | None) -> torch.Tensor:
@@ -52,8 +50,8 @@ class Network(Attached):
         embedded = net.controlnet_cond_embedding(hint.flip(1) if self._flips else hint)
         if control_type is None:
             return embedded  # type: ignore[no-any-return] # diffusers is untyped
-        # The published code attends over the batch, where a picture's rows all hold the same vector: attention
-        # to itself. So it is computed that way, and pictures of a batch do not see each other.
+        # The published code attends over the batch, whose rows of one picture all hold the same vector: so
+        # each attends to itself. Computed that way, the pictures of a batch do not see each other.
         token = embedded.mean(dim=(2, 3)) + net.task_embedding[control_type]
         for layer in net.transformer_layes:
             token = token + _values(layer.attn, layer.ln_1(token))
@@ -144,7 +142,7 @@ def misfit_of(model: ControlModel, unet: Any) -> str | None:
 
 @dataclass(eq=False)
 class ControlNet(ControlModel):
-    """A whole ControlNet, or a union model: one network for several kinds of hints (xinsir/ControlNetPlus)."""
+    """A whole ControlNet, or a union model: one for several kinds of hints (xinsir/ControlNetPlus)."""
 
     _built: tuple[dict[str, Any], Network] | None = field(default=None, init=False)
 
