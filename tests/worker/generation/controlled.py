@@ -13,14 +13,15 @@ from easel_contract.controlnet.models import FOLDER
 from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.random_model import build_random_checkpoint
 
-from ...small_models.control import small_adapter, small_controlnet, write_diffusers_file, write_original_file
+from ...small_models.control import small_controlnet, write_diffusers_file, write_original_file
+from ...small_models.ip_adapter import ip_adapter, write_clip_folder, write_flat
 from ..img2img.desk import Answer, Desk
 
 CANNY = "control_v11p_sd15_canny"
 """A ControlNet for `tiny-random`."""
 INPAINT = "control_v11p_sd15_inpaint"
-ADAPTER = "t2iadapter_canny_sd15v2"
-LAYERS = 8
+IP_ADAPTER = "ip-adapter_sd15"
+LAYERS = 9
 """Weights that `advanced_weighting` has for the ControlNets."""
 
 
@@ -31,9 +32,8 @@ def build(data_dir: Path) -> Desk:
     folder = data_dir / "models" / FOLDER
     write_original_file(small_controlnet(unet, seed=1), folder / f"{CANNY}.safetensors")
     write_diffusers_file(small_controlnet(unet, seed=2), folder / "sub" / f"{INPAINT}.safetensors")
-    write_diffusers_file(
-        small_adapter(tuple(unet.config.block_out_channels)), folder / f"{ADAPTER}.safetensors"
-    )
+    write_flat(ip_adapter(unet), folder / f"{IP_ADAPTER}.safetensors")
+    write_clip_folder(data_dir / "models" / "annotators" / "clip_vision" / "clip_h")
     return Desk(data_dir)
 
 

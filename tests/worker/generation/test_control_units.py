@@ -9,7 +9,7 @@ import pytest
 from easel_contract.infotext import parse
 
 from ..img2img.desk import Desk
-from .controlled import ADAPTER, CANNY, LAYERS, controlled, drawing, equal, unit, units
+from .controlled import CANNY, INPAINT, LAYERS, controlled, drawing, equal, unit, units
 
 
 def test_a_unit_changes_the_picture_and_answers_its_map(control_desk: Desk) -> None:
@@ -45,7 +45,7 @@ def test_a_unit_that_is_off_is_none(control_desk: Desk) -> None:
         {"control_mode": "ControlNet is more important"},
         {"image": drawing(shift=12)},
         {"module": "invert"},
-        {"model": ADAPTER},
+        {"model": INPAINT},
         {"advanced_weighting": [0.1, *[1.0] * (LAYERS - 1)]},
         {"effective_region_mask": drawing()},
     ],

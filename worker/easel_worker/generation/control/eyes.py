@@ -41,9 +41,9 @@ def eyes_for(asked: ControlUnit, file: ControlFile) -> str:
     return "clip_g" if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else "clip_h"
 
 
-def require_eyes(models: Path, name: str, *, allow_pickle: bool, field: str) -> Path:
+def require_eyes(models: Path, name: str, *, field: str) -> Path:
     """The encoder's file. Raises ContractError, 422, where it is missing."""
     try:
-        return find_clip_vision(models, name, allow_pickle=allow_pickle)
+        return find_clip_vision(models, name)
     except FileNotFoundError as error:
         raise ContractError(str(error), field=field, kind="missing_file") from None

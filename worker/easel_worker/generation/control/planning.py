@@ -46,17 +46,17 @@ class UnitPlanner:
         """
         kind = kind_of(asked.module)
         file = self._file(asked, kind)
+        if asked.ipadapter_input:
+            raise ContractError(
+                "embeddings are not taken by this version of Easel; send the picture as image",
+                field=f"{asked.field}.ipadapter_input",
+            )
         if kind is Kind.IMAGE_PROMPT:
-            if file is not None and not asked.ipadapter_input:
-                require_eyes(
-                    self._models,
-                    eyes_for(asked, file),
-                    allow_pickle=self._allow_pickle,
-                    field=f"{asked.field}.module",
-                )
+            if file is not None:
+                require_eyes(self._models, eyes_for(asked, file), field=f"{asked.field}.module")
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
-        if not asked.pictures and not asked.ipadapter_input and not lent:
+        if not asked.pictures and not lent:
             raise ContractError("a unit of txt2img needs a picture", field=f"{asked.field}.image")
         own = None if asked.pictures else asked.mask
         region = asked.effective_region_mask

@@ -179,7 +179,7 @@ class BatchControl:
         return [
             ImagePrompt(
                 adapter,
-                adapter.embed(views),
+                adapter.embed(views, field=asked.field),
                 weight=asked.weight,
                 start=asked.guidance_start,
                 end=asked.guidance_end,
