@@ -45,6 +45,13 @@ class Annotation:
     poses: tuple[Pose, ...] | None = None
 
     @property
+    def shown(self) -> Pixels:
+        """(height, width, 3 or 4): `map` as people are shown it: what is masked is half transparent."""
+        if self.map.shape[2] == 3:
+            return self.map
+        return np.dstack([self.map[..., :3], 255 - self.map[..., 3] // 2])
+
+    @property
     def hint(self) -> Tensor:
         """(1, 3, height, width) float in the size of `map`; see `easel_worker.annotators.geometry.to_hint`.
 

@@ -69,9 +69,9 @@ class Annotators:
         picture: Pixels,
         *,
         mask: NDArray[np.uint8] | None = None,
-        resolution: float = -1,
-        threshold_a: float = -1,
-        threshold_b: float = -1,
+        resolution: float | None = None,
+        threshold_a: float | None = None,
+        threshold_b: float | None = None,
         seed: int = 0,
         field: str = "module",
     ) -> Annotation:
@@ -81,7 +81,7 @@ class Annotators:
             module: Canonical name.
             picture: (h, w, 3) RGB.
             mask: (h, w), 255 where it is to be painted; only the inpaint modules look at it.
-            resolution: Of the shorter side, in pixels; what is out of the module's range is its default.
+            resolution: Of the shorter side, in pixels; None, or out of the module's range, is its default.
             threshold_a, threshold_b: Its sliders, likewise.
             seed: Of "shuffle"; (seed + subseed) mod 2**32 of the job.
             field: What errors name.
@@ -144,8 +144,8 @@ class Annotators:
         return self._loaded[1]
 
 
-def _settled(slider: Slider | None, value: float) -> float:
+def _settled(slider: Slider | None, value: float | None) -> float:
     if slider is None:
         return 0.0
-    settled = slider.settle(value)
+    settled = None if value is None else slider.settle(value)
     return slider.default if settled is None else settled

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FEW = 200
 """Colours below which a map is a drawing of labels, whose colours must not be mixed."""
+STRIPE = 4
+"""How much of what covers the job may be cut off, in areas of the job, before it is cut off the picture instead:
+a stripe would grow to gigabytes first."""
 MASKED = 127
 """A mask's value above which a pixel is masked."""
 
@@ -52,6 +55,9 @@ def fit_hint(picture: Pixels, mode: ResizeMode, width: int, height: int) -> Pixe
         return scale(picture, width, height)
     if mode is ResizeMode.CROP_AND_RESIZE:
         factor = max(width / w, height / h)
+        if w * factor * h * factor > STRIPE * width * height:
+            picture = _middle(picture, width / factor, height / factor)
+            h, w = picture.shape[:2]
         scaled = scale(picture, max(width, round(w * factor)), max(height, round(h * factor)))
         top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
         return np.ascontiguousarray(scaled[top : top + height, left : left + width])
@@ -98,6 +104,13 @@ def to_hint(picture: Pixels) -> Tensor:
     if picture.shape[2] == 4:
         values[picture[..., 3] > MASKED] = -1.0
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
+
+
+def _middle(picture: Pixels, width: float, height: float) -> Pixels:
+    """The pixels of which any part is within this size around the middle."""
+    h, w = picture.shape[:2]
+    left, top = max(0, int((w - width) / 2)), max(0, int((h - height) / 2))
+    return np.ascontiguousarray(picture[top : h - top, left : w - left])
 
 
 def _resize(picture: Pixels, width: int, height: int) -> Pixels:

@@ -3,7 +3,7 @@
     lines.py     canny, scribble_xdog, lineart_standard, invert, threshold
     colours.py   blur_gaussian, shuffle, tile_*, color, recolor_*
     masks.py     inpaint, inpaint_only
-    colorfix.py  what tile_colorfix does to the picture that was rendered
+    sharpen.py   what tile_colorfix+sharp does to the picture that was rendered, beside its colours
 
 `PLAIN` has them by their name on the wire.
 """
