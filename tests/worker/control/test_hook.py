@@ -212,10 +212,12 @@ def test_each_image_has_its_hint_and_its_mask(model: ControlModel, sd1: Checkpoi
 
 
 def test_parts_of_a_prompt_are_controlled_alike(model: ControlModel, sd1: Checkpoint) -> None:
-    hints = torch.cat([picture(1), picture(2)])
-    together = sample(sd1, hook(model, sd1, hints), prompt=("a cat AND a dog :0.5", "a hat"))
-    alone = sample(sd1, hook(model, sd1, picture(1)), prompt=("a cat AND a dog :0.5",))
-    torch.testing.assert_close(together[:1], alone, **CLOSE)
+    hints, parts = torch.cat([picture(1), picture(2)]), "a cat AND a dog :0.5"
+    # Rounding alone tells batches apart; more steps would only enlarge it.
+    together = sample(sd1, hook(model, sd1, hints), prompt=(parts, "a hat"), steps=1)
+    first, second = (sample(sd1, hook(model, sd1, hint[None]), prompt=(parts,), steps=1) for hint in hints)
+    torch.testing.assert_close(together[:1], first, atol=5e-3, rtol=1e-3)
+    assert float((first - second).abs().max()) > 0.05
 
 
 def test_the_hint_is_embedded_once_per_pass(model: ControlModel, sd1: Checkpoint) -> None:
