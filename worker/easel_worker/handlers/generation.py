@@ -18,7 +18,6 @@ from easel_contract.results import Outcome
 from easel_contract.vae_files import VaeFile
 from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
-from easel_worker.annotators import Annotators
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.embeddings import EmbeddingFolder
@@ -57,11 +56,10 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
-        models = settings.data_dir / "models"
-        self._annotators = Annotators(models, lambda: self._models.device, allow_pickle=settings.allow_pickle)
-        self._planner = Planner(settings, self._library, Intake(self._limits.images), self._annotators)
-        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._networks = networks_of(settings)
+        intake = Intake(self._limits.images)
+        self._planner = Planner(settings, self._library, intake, self._networks.annotators)
+        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._embeddings = EmbeddingFolder(
             settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
         )
@@ -139,7 +137,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
             allow_pickle=self.settings.allow_pickle,
             keep=options.control_net_model_cache_size,
         )
-        return ControlKit(self._annotators, models)
+        return ControlKit(self._networks.annotators, models)
 
     def publish(self, task: Task, output: Rendered) -> Outcome:
         return answer(output, self._store, self._saver, self.settings)
@@ -161,13 +159,11 @@ class GenerationHandler(Handler[Plan, Rendered]):
 
     def free_memory(self) -> None:
         self._models.cache.shrink_to_newest()
-        self._annotators.unload()
         self._networks.free_memory()
         free_memory(self._models.device)
 
     def unload(self) -> None:
         self._models.cache.clear()
-        self._annotators.unload()
         self._networks.free_memory()
         free_memory(self._models.device)
 

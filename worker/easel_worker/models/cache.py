@@ -151,6 +151,7 @@ class ModelCache:
         same = [key for key in self._entries if key.kind in kinds]
         idle = [key for key in same if not self._entries[key].in_use]
         self._drop(idle[: max(len(same) - count, 0)])
+        self._reclaim()
 
     def shrink_to_newest(self) -> None:
         """Keep only the checkpoint used last: called when memory ran out."""

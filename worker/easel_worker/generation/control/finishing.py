@@ -9,6 +9,7 @@ from PIL import Image
 
 from easel_contract.options import RenderOptions
 from easel_worker.annotators import Pixels
+from easel_worker.annotators.plain.sharpen import sharpened
 from easel_worker.generation.control.colours import with_colours, with_intensity, with_lightness
 from easel_worker.generation.control.unit import Unit
 from easel_worker.imaging import masks
@@ -24,8 +25,12 @@ def finisher(unit: Unit, options: RenderOptions) -> Finish | None:
         return with_lightness
     if module == "recolor_intensity":
         return with_intensity
-    if module.startswith("tile_colorfix"):
+    if module == "tile_colorfix":
         return lambda picture, source: with_colours(picture, source, unit.asked.threshold_a)
+    if module == "tile_colorfix+sharp":
+        return lambda picture, source: sharpened(
+            with_colours(picture, source, unit.asked.threshold_a), unit.asked.threshold_b
+        )
     if module.startswith("inpaint_only"):
         return lambda picture, hidden: kept_outside(picture, hidden, options.control_net_inpaint_blur_sigma)
     return None

@@ -6,7 +6,6 @@ each unit remembers its maps.
 
 from __future__ import annotations
 
-from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators
 from easel_worker.annotators.geometry import fit_hint, pixel_perfect_resolution
 from easel_worker.generation.control.kinds import Kind
@@ -82,7 +81,7 @@ def _hint(unit: Unit, annotators: Annotators, sight: Sight, target: Size, size: 
         picture = sight.pixels.shape[1], sight.pixels.shape[0]
         resolution = pixel_perfect_resolution(picture, target, sight.mode)
     made = annotators.run(
-        asked.module,
+        "none" if sight.drawn else asked.module,
         sight.pixels,
         mask=sight.mask,
         resolution=resolution,
@@ -91,8 +90,6 @@ def _hint(unit: Unit, annotators: Annotators, sight: Sight, target: Size, size: 
         seed=seed,
         field=f"{asked.field}.module",
     )
-    if made.map is None:
-        raise ContractError(f"{asked.module!r} makes no map for a network", field=f"{asked.field}.module")
     hint = Hint(key, fit_hint(made.map, sight.mode, *size))
     unit.known[key] = hint
     return hint

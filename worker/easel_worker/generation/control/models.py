@@ -94,9 +94,12 @@ class ControlModels:
     def _get(self, kind: str, name: str, path: Path, load: Callable[[], M]) -> M:
         cache = self._loader.cache
         files = sorted(path.iterdir()) if path.is_dir() else [path]
-        expected = expected_nbytes((file for file in files if file.suffix != ".json"), self._loader.dtype)
-        key = Key(kind, name, path, _stamp(files))
-        found = cache.get(key, load, expected=expected)
+        weights = [file for file in files if file.suffix != ".json"]
+        found = cache.get(
+            Key(kind, name, path, _stamp(files)),
+            load,
+            expected=lambda: expected_nbytes(weights, self._loader.dtype),
+        )
         cache.keep_newest(KINDS, self._keep)
         return found
 

@@ -6,13 +6,14 @@ the part that is rendered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from easel_contract.controlnet import ResizeMode
 from easel_worker.annotators import Pixels
+from easel_worker.annotators.scribbles import CLEAR, drawing_of
 from easel_worker.generation.control.unit import Mask, Unit, UnitImage
 from easel_worker.generation.job import Source
 from easel_worker.imaging import masks
@@ -32,22 +33,20 @@ _MODES = {
     Fit.CONTAIN: ResizeMode.RESIZE_AND_FILL,
     Fit.STRETCH_LATENT: ResizeMode.JUST_RESIZE,
 }
-_LEAST, _MOST = 5, 250
-"""A mask that is nowhere above, or nowhere below these levels says nothing: A1111's page sends such."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sight:
     """What a preprocessor is shown for one picture of a batch.
 
     key: equal for sights of the same pictures. mask: of the same size, 255 is masked; None without one. mode:
-    how its map is brought to the job's size.
+    how its map is brought to the job's size. drawn: it is a map already.
     """
 
     key: tuple[object, ...]
     pixels: Pixels
     mask: Mask | None
     mode: ResizeMode
+    drawn: bool = False
 
 
 def sights(unit: Unit, source: Source | None, size: Size) -> tuple[Sight, ...]:
@@ -64,21 +63,14 @@ def sights(unit: Unit, source: Source | None, size: Size) -> tuple[Sight, ...]:
     return tuple(_lent(unit, image, source, size) for image in source.images) if source else ()
 
 
-def drawn_mask(image: UnitImage) -> Mask | None:
-    """The mask of a picture where it is a drawing; None for one that is all masked or all clear."""
-    mask = image.mask
-    return None if mask is None or mask.max() <= _LEAST or mask.min() >= _MOST else mask
-
-
 def _own(unit: Unit, image: UnitImage, source: Source | None, size: Size) -> Sight:
     pixels, mask = image.pixels, image.mask
     mode = unit.asked.resize_mode
     key: tuple[object, ...] = ("own",)
-    if not unit.inpaints:
-        # A drawing on a picture is a scribble: the picture below it was there to draw on.
-        drawn = drawn_mask(image)
-        pixels, mask = (pixels if drawn is None else np.dstack([drawn] * 3)), None
-    elif mask is not None and mask.max() <= _LEAST:
+    drawing = None if unit.inpaints else drawing_of(mask)
+    if drawing is not None:
+        pixels = drawing
+    if not unit.inpaints or (mask is not None and mask.max() <= CLEAR):
         mask = None
     region = None
     if source is not None and source.mask is not None:
@@ -95,7 +87,7 @@ def _own(unit: Unit, image: UnitImage, source: Source | None, size: Size) -> Sig
             pixels = np.asarray(resize(Image.fromarray(pixels), frame, fit))
             mask = None if mask is None else np.asarray(resize(Image.fromarray(mask), frame, fit))
             key = ("own", id(source.mask), id(source.images[0]), fields, size)
-    return _cut(Sight(key, pixels, mask, mode), region)
+    return _cut(Sight(key, pixels, mask, mode, drawing is not None), region)
 
 
 def _lent(unit: Unit, image: Image.Image, source: Source, size: Size) -> Sight:
@@ -120,9 +112,8 @@ def _cut(sight: Sight, region: Region | None) -> Sight:
     rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
     mask = None if sight.mask is None else np.ascontiguousarray(sight.mask[rows, columns])
     # The region has the job's aspect ratio, unless the picture was too small for it.
-    return Sight(
-        sight.key, np.ascontiguousarray(sight.pixels[rows, columns]), mask, ResizeMode.RESIZE_AND_FILL
-    )
+    pixels = np.ascontiguousarray(sight.pixels[rows, columns])
+    return replace(sight, pixels=pixels, mask=mask, mode=ResizeMode.RESIZE_AND_FILL)
 
 
 def _softened(mask: Image.Image, size: Size, fields: MaskFields) -> Image.Image:
