@@ -141,28 +141,33 @@ def test_control_loras_are_built_from_the_checkpoint(
     assert model.nbytes < sum(weight.nbytes for weight in twin.state_dict().values())
     for mine, theirs in zip(residuals(model, checkpoint), expected, strict=True):
         torch.testing.assert_close(mine, theirs, **CLOSE)
-    # It has no copy of what it takes from the checkpoint.
+    # It has no copy of what it takes from the checkpoint, and nothing of it between two passes.
     attached: Any = model.attach(checkpoint.unet)
     name = "down_blocks.0.resnets.0.conv1.weight"
-    copied, base = (dict(net.named_parameters())[name] for net in (attached.module, checkpoint.unet))
-    assert copied.data_ptr() == base.data_ptr()
-    assert copied is not base
+    with attached.running():
+        lent, base = (dict(net.named_parameters())[name] for net in (attached.module, checkpoint.unet))
+        assert lent is base
+    assert dict(attached.module.named_parameters())[name].is_meta
 
 
 def test_a_control_lora_follows_its_checkpoint(
     sd1: Checkpoint, checkpoint_of: CheckpointOf, tmp_path: Path
 ) -> None:
     net = small_controlnet(sd1.unet)
-    path, twin = write_control_lora(net, sd1.unet, tmp_path / "lora.safetensors")
-    model = load(path)
+    model = load(write_control_lora(net, sd1.unet, tmp_path / "lora.safetensors")[0])
     inpainting = checkpoint_of("sd1-inpainting")
     first = residuals(model, sd1)
     other = residuals(model, inpainting)
     assert not torch.equal(first[-1], other[-1])
     assert_equal(residuals(model, sd1), first)
-    conv_in: Any = model.attach(inpainting.unet)
-    assert conv_in.module.conv_in.weight.shape[1] == 4
-    assert twin.conv_in.weight.shape == conv_in.module.conv_in.weight.shape
+    with torch.inference_mode(False), torch.no_grad():  # as a LoRA would change the checkpoint
+        weight = sd1.unet.down_blocks[0].resnets[0].conv1.weight
+        before = weight.data.clone()
+        weight.data.mul_(1.5)
+        changed = residuals(model, sd1)
+        weight.data.copy_(before)
+    assert not torch.equal(changed[-1], first[-1])
+    assert_equal(residuals(model, sd1), first)
 
 
 @pytest.mark.parametrize("inputs", [1, 3])
@@ -235,6 +240,22 @@ def test_broken_files_name_what_is_wrong(sd1: Checkpoint, tmp_path: Path) -> Non
     pickled = as_pickle(weights, tmp_path / "c.pth")
     with pytest.raises(CheckpointError, match="EASEL_ALLOW_PICKLE"):
         load(pickled)
+
+
+def test_broken_control_loras_name_what_is_wrong(sd1: Checkpoint, tmp_path: Path) -> None:
+    path, _ = write_control_lora(small_controlnet(sd1.unet), sd1.unet, tmp_path / "lora.safetensors")
+    weights = load_file(path)
+    up = "input_blocks.1.1.transformer_blocks.0.attn1.to_q.up"
+    save_file({**weights, up: torch.zeros(32, 3)}, path)
+    with pytest.raises(
+        CheckpointError, match=r"lora is a control-LoRA whose factors .*attn1\.to_q\.up and \.down"
+    ):
+        residuals(load(path), sd1)
+    save_file({name: tensor for name, tensor in weights.items() if name != "zero_convs.2.0.bias"}, path)
+    with pytest.raises(
+        CheckpointError, match=r"lora is a control-LoRA that lacks controlnet_down_blocks\.2\.bias"
+    ):
+        residuals(load(path), sd1)
 
 
 @pytest.mark.parametrize("made_for", ["sd1", "sd2", "sdxl"])

@@ -83,7 +83,7 @@ class ControlHook:
             self._attach(inputs.checkpoint)
         if self._attached is None or not self._controlled(inputs.rows):
             return None
-        with tiling(self._attached.module, enabled=self.args.tiling):
+        with self._attached.running(), tiling(self._attached.module, enabled=self.args.tiling):
             if isinstance(self._attached, Network):
                 return self._residuals(self._attached, inputs)
             return self._features(self._attached, inputs)

@@ -146,8 +146,9 @@ class ControlNet(ControlModel):
 
     _built: tuple[dict[str, Any], Network] | None = field(default=None, init=False)
 
-    def forget(self) -> None:
-        self._built = None
+    def rebind(self) -> None:
+        if self._built is not None:
+            fill(self._built[1].module, self.weights, self.name)
 
     def misfit(self, unet: Any) -> str | None:
         return misfit_of(self, unet)
