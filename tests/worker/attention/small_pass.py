@@ -120,7 +120,7 @@ def picture(
     units: Sequence[ImagePrompt | Reference] = (),
     *,
     seed: int = 0,
-    steps: int = 12,
+    steps: int = 8,
     side: int = 128,
     scale: float = 5.0,
 ) -> NDArray[np.uint8]:
