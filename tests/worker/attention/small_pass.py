@@ -6,8 +6,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPImageProcessor
 
@@ -15,8 +17,11 @@ from easel_worker.diffusion.attention.attach import attention_units
 from easel_worker.diffusion.attention.units import ImagePrompt, Reference
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.conditioning import make_conditioning
+from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
+from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.prompts.editing import PromptSteps
+from easel_worker.diffusion.sampling import SamplingRun, plan_txt2img
 from easel_worker.diffusion.size_ids import SizeIds, base_ids
 from easel_worker.diffusion.text import TextModel
 
@@ -107,3 +112,25 @@ def diffusers_call(
         return_dict=False,
     )[0]
     return x - SIGMA * torch.lerp(*output.chunk(2), CFG)
+
+
+def picture(
+    checkpoint: Checkpoint,
+    prompt: str,
+    units: Sequence[ImagePrompt | Reference] = (),
+    *,
+    seed: int = 0,
+    steps: int = 8,
+    side: int = 128,
+    scale: float = 5.0,
+) -> NDArray[np.uint8]:
+    """txt2img with units, without a queue: RGB (side, side, 3)."""
+    text = make_conditioning(TextModel(checkpoint), [prompt], [""], PromptSteps(steps))
+    model = Guidance(checkpoint, text, GuidanceOptions(cfg_scale=scale))
+    source = NoiseSource([seed], (4, side // 8, side // 8), device=checkpoint.device)
+    plan = plan_txt2img("Euler", "automatic", steps, model=checkpoint.sigmas)
+    run = SamplingRun(plan, model, source, step_done=model.step_done)
+    with attention_units(model, units):
+        latent = run.solve(run.start(None), lambda done, of: None)
+    drawn: NDArray[np.uint8] = decode(checkpoint, latent)[0]
+    return drawn
