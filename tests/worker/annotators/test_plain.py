@@ -123,7 +123,7 @@ def test_shuffle_draws_as_numpys_global_generator_does_elsewhere(annotators: Ann
     from easel_worker.annotators.networks.library import aux
 
     picture = noise(128, 192)
-    np.random.seed(1234)  # noqa: NPY002 - what other programs seed, whose pictures should be these
+    np.random.seed(1234)  # what other programs seed, whose maps should be these
     theirs = aux("shuffle").ContentShuffleDetector()(
         picture, detect_resolution=128, image_resolution=128, output_type="np"
     )
@@ -219,7 +219,8 @@ def test_the_shorter_side_gets_the_resolution(
 def test_a_stripe_does_not_grow_without_bounds(annotators: Annotators) -> None:
     made = map_of(annotators, "invert", np.zeros((1, 30_000, 3), np.uint8), resolution=2048)
     assert made.shape[0] * made.shape[1] <= MOST_PIXELS
-    assert made.shape[1] > made.shape[0] * 10_000
+    assert made.shape[0] >= 8, "it grew all the same"
+    assert made.shape[1] == pytest.approx(made.shape[0] * 30_000, rel=0.2)
 
 
 def test_the_padding_is_cut_off_again(annotators: Annotators) -> None:

@@ -19,8 +19,12 @@ MOST_PIXELS = 1 << 24
 
 def working_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     """Width and height with the shorter side at `resolution`, and no more than `MOST_PIXELS` in all."""
-    factor = min(resolution / min(width, height), math.sqrt(MOST_PIXELS / (width * height)))
-    return max(1, round(width * factor)), max(1, round(height * factor))
+    wanted = resolution / min(width, height)
+    # The second is of the padded stripe, which is 64 pixels high at least.
+    most = min(math.sqrt(MOST_PIXELS / (width * height)), MOST_PIXELS / MULTIPLE / max(width, height))
+    if wanted <= most:
+        return max(1, round(width * wanted)), max(1, round(height * wanted))
+    return max(1, int(width * most)), max(1, int(height * most))
 
 
 def at_resolution(picture: Pixels, resolution: int) -> tuple[Pixels, Callable[[Pixels], Pixels]]:

@@ -75,7 +75,7 @@ def _points(flat: Sequence[float] | None, size: tuple[int, int]) -> list[Point |
     places = np.abs(triples[seen, :2])
     if places.size and places.max() <= 1.0:
         triples = triples * (*size, 1)
-    places = np.clip(triples[:, :2], -FAR, FAR).astype(int)
+    places = np.rint(np.clip(triples[:, :2], -FAR, FAR)).astype(int)
     return [(int(x), int(y)) if there else None for (x, y), there in zip(places, seen, strict=True)]
 
 
