@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 from PIL import Image
 
 from easel_contract.errors import ContractError
+from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.errors import JobError
-from easel_worker.diffusion.random_model import build_random_checkpoint
 
-from ...small_models.control import small_controlnet, write_diffusers_file
+from ...small_models.control import small_controlnet, write_folder
+from ..diffusion.small_models import KINDS
+from ..diffusion.small_models import write_folder as write_checkpoint
 from ..img2img.desk import Desk
-from .controlled import CANNY, IP_ADAPTER, controlled, drawing, unit, units
+from .controlled import CANNY, IP_ADAPTER, controlled, unit, units
 
 UNIT = "alwayson_scripts.controlnet.args[0]"
 
@@ -25,10 +28,10 @@ UNIT = "alwayson_scripts.controlnet.args[0]"
     [
         ({"model": "nobody"}, "model", CANNY),
         ({"model": None}, "model", "canny"),
-        ({"module": "depth_midas"}, "module", "dpt_hybrid-midas"),
+        ({"module": "depth_midas"}, "module", "annotators/dpt_hybrid"),
         ({"module": "nothing"}, "module", "not found in supported modules"),
         ({"image": None}, "image", "picture"),
-        ({"image": "bm90IGEgcGljdHVyZQ=="}, "image", "picture"),
+        ({"image": "bm90IGEgcGljdHVyZQ=="}, "image", "Invalid encoded image"),
         ({"mask": Image.new("L", (32, 64))}, "mask", "32x64"),
         ({"model": IP_ADAPTER}, "model", "network that follows a map"),
         ({"module": "ip-adapter_clip_h"}, "model", "IP-Adapter"),
@@ -50,7 +53,10 @@ def test_the_prefetch_stage_tells_what_is_wrong(
     ("fields", "told"),
     [
         ({"advanced_weighting": [1.0, 0.5]}, "advanced_weighting: 2 weights"),
-        ({"module": "ip-adapter_clip_h", "model": IP_ADAPTER, "advanced_weighting": [1.0]}, "advanced_weighting"),
+        (
+            {"module": "ip-adapter_clip_h", "model": IP_ADAPTER, "advanced_weighting": [1.0]},
+            "advanced_weighting",
+        ),
     ],
 )
 def test_what_only_the_model_can_tell_is_told_with_the_unit_too(
@@ -63,10 +69,18 @@ def test_what_only_the_model_can_tell_is_told_with_the_unit_too(
     assert control_desk.handler.explain(refused.value).code == 422
 
 
-def test_a_model_of_another_family_is_refused(control_desk: Desk, tmp_path: Path) -> None:
-    from ..diffusion.small_models import SMALL_SDXL  # noqa: PLC0415
-
-    assert SMALL_SDXL
+def test_a_model_for_another_family_is_refused(control_desk: Desk, tmp_path: Path) -> None:
+    written = write_checkpoint(KINDS["sdxl"], tmp_path / "xl")
+    other = load_checkpoint(written, device=torch.device("cpu"), dtype=torch.float32)
+    folder = write_folder(
+        small_controlnet(other.unet), control_desk.settings.data_dir / "models" / "ControlNet" / "for-sdxl"
+    )
+    try:
+        with pytest.raises(JobError, match="SDXL") as refused:
+            controlled(control_desk, model="for-sdxl")
+        assert f"{UNIT}.model" in str(refused.value)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_broken_file_is_the_services_fault_and_named(control_desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What a ControlNet unit does to a generation: that it acts, when, on which pictures, and what is answered."""
+"""What a ControlNet unit does to a generation: that it acts, when, on what, and what is answered."""
 
 from __future__ import annotations
 

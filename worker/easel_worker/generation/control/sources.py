@@ -34,6 +34,7 @@ _MODES = {
     Fit.STRETCH_LATENT: ResizeMode.JUST_RESIZE,
 }
 
+
 @dataclass(frozen=True, eq=False)
 class Sight:
     """What a preprocessor is shown for one picture of a batch.
