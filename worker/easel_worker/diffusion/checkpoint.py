@@ -10,6 +10,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.folder import load_folder
+from easel_worker.diffusion.lora.adapters import Adapters
 from easel_worker.diffusion.parts import ModelParts, Prediction
 from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
 from easel_worker.diffusion.single_file.load import load_file_parts
@@ -25,7 +26,8 @@ class Checkpoint:
     """One loaded model: what `txt2img` needs, on one device, in one dtype.
 
     `unet`, `vae` and `text_encoder` are diffusers' and transformers' modules in evaluation mode.
-    `conditionings` remembers encoded prompts for as long as the model lives. SDXL has a second text encoder
+    `conditionings` remembers encoded prompts for as long as the model lives. `adapters` is what LoRAs put in
+    its weights' place: `adapters.drop()` before modules are moved to another device or taken apart. SDXL has a second text encoder
     with its own tokenizer; SDXL's refiner has only that one, as its first.
     """
 
@@ -41,6 +43,7 @@ class Checkpoint:
     dtype: torch.dtype
     nbytes: int
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
+    adapters: Adapters = field(default_factory=Adapters)
     text_encoder_2: Any = None
     tokenizer_2: Any = None
 

@@ -12,6 +12,7 @@ from PIL import Image
 from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.embeddings import EmbeddingFolder
+from easel_worker.diffusion.extra_networks import ExtraNetworks
 from easel_worker.imaging.resize import Upscaler
 
 
@@ -76,6 +77,8 @@ class Studio:
     checkpoint: loads one, or finds it in memory. upscaler: by name; raises ContractError for an unknown one
     or a missing file. restore_faces: likewise. embeddings: the textual inversions that prompts may name.
     told: what the batch in work has to tell in its infotexts beside the job's own facts; its passes fill it.
+    networks: attaches LoRAs and hypernetworks; None attaches none. problems: what was done otherwise than
+    asked, a sentence each.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
@@ -84,3 +87,5 @@ class Studio:
     watch: Watch
     embeddings: EmbeddingFolder | None = None
     told: dict[str, object] = field(default_factory=dict)
+    networks: ExtraNetworks | None = None
+    problems: list[str] = field(default_factory=list)
