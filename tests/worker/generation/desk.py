@@ -54,6 +54,8 @@ class Desk:
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
+        # Whatever else runs on this machine, what is cached stays.
+        settings.setdefault("min_ram_reserved", 0)
         self.settings = WorkerSettings(data_dir=data_dir, torch_threads=1, device="cpu", **settings)
         self.handler = GenerationHandler(self.settings, Stats(CollectorRegistry()))
         self.handler.setup()
