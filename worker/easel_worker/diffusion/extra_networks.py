@@ -103,17 +103,15 @@ class ExtraNetworks:
             return NOTHING
         device = next(checkpoint.unet.parameters()).device
         key = (tuple((use, stamp_of(use.path)) for use in uses), strict, secondary, device)
-        if adapters.key == key:
-            adapters.put_on()
-            told: Attached = adapters.told
-            return told
-        adapters.drop()
-        made = _Making(self, checkpoint, strict=strict, secondary=secondary)
-        for use in uses:
-            made.add(use)
-        made.keep_as(key)
+        if adapters.key != key:
+            adapters.drop()
+            made = _Making(self, checkpoint, strict=strict, secondary=secondary)
+            for use in uses:
+                made.add(use)
+            made.keep_as(key)
         adapters.put_on()
-        return made.attached()
+        told: Attached = adapters.told
+        return told
 
     def detach(self) -> None:
         """Every checkpoint is itself again. Costs microseconds, and never fails."""
@@ -181,10 +179,8 @@ class _Making:
             raise NetworkError(
                 f"prompt: with these networks the weights overflow: {names}; use smaller multipliers"
             ) from None
-        self._checkpoint.adapters.keep(key, self.attached(), replacements, self._hooks)
-
-    def attached(self) -> Attached:
-        return Attached(tuple(self._text), tuple(self._used), tuple(self._problems))
+        told = Attached(tuple(self._text), tuple(self._used), tuple(self._problems))
+        self._checkpoint.adapters.keep(key, told, replacements, self._hooks)
 
     def _add_lora(self, use: NetworkUse) -> None:
         file = self._networks.lora(use.path)

@@ -50,7 +50,7 @@ class Delta(ABC):
 
     def add_to(self, total: torch.Tensor, base: torch.Tensor, factor: float, rank: int | None = None) -> None:
         """Add `factor` times the difference to `total`, in place."""
-        total.add_(self.of(base, rank), alpha=factor)
+        total.add_(self.of(base, rank), alpha=within_float32(factor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Lora(Delta):
 
     def add_to(self, total: torch.Tensor, base: torch.Tensor, factor: float, rank: int | None = None) -> None:
         up, down = self._factors(base, rank)
-        total.addmm_(up, down, alpha=factor * self.scale)
+        total.addmm_(up, down, alpha=within_float32(factor * self.scale))
 
     def _factors(self, base: torch.Tensor, rank: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         up, down = _like(base, self.up[:, :rank]), _like(base, self.down[:rank])
@@ -271,6 +271,11 @@ class Dora(Delta):
         return (per_input * factors[:, None]).reshape(base.shape) - base
 
 
+def within_float32(factor: float) -> float:
+    """A factor as torch takes it for float32: infinite where it is too large."""
+    return factor if abs(factor) <= torch.finfo(torch.float32).max else math.copysign(math.inf, factor)
+
+
 def _like(base: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
     return stored.to(device=base.device, dtype=base.dtype)
 
@@ -278,7 +283,7 @@ def _like(base: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
 def _product(a: torch.Tensor, b: torch.Tensor, core: torch.Tensor | None) -> torch.Tensor:
     if core is None:
         return a @ b
-    return torch.einsum("pq...,qi,po->oi...", core, b, a).flatten(1)
+    return torch.einsum("pq...,qi,po->oi...", core, b, a).flatten(1).contiguous()
 
 
 def _joined(base: torch.Tensor, factors: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 
 from easel_worker.diffusion.lora.adapters import Replacement
 from easel_worker.diffusion.lora.changes import Change
+from easel_worker.diffusion.lora.kinds import within_float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def _replacements(module: nn.Module, shares: list[Share]) -> Iterator[Replacemen
         sum_ = own.to(torch.float32, copy=True)
         for share, bias in biases:
             if bias is not None:
-                sum_.add_(bias.to(sum_).flatten(), alpha=share.multiplier)
+                sum_.add_(bias.to(sum_).flatten(), alpha=within_float32(share.multiplier))
         yield Replacement(module, "bias", sum_.to(own.dtype))
 
 
