@@ -16,7 +16,6 @@ MISSING: Final[Mapping[str, Any]] = {
     "token_merging_ratio": 0.0,
     "token_merging_ratio_img2img": 0.0,
     "token_merging_ratio_hr": 0.0,
-    "sd_hypernetwork": "None",
     "sd_unet": "Automatic",
     "sd_vae_encode_method": "Full",
     "sd_vae_decode_method": "Full",
@@ -133,7 +132,6 @@ _TRAINING: Final[Mapping[str, Any]] = {
     "training_tensorboard_flush_every": 120,
 }
 _NETWORKS: Final[Mapping[str, Any]] = {
-    "lora_add_hashes_to_infotext": True,
     "hires_fix_use_firstpass_conds": False,
     "extra_networks_show_hidden_directories": True,
     "extra_networks_dir_button_function": False,
@@ -150,7 +148,6 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     "extra_networks_tree_view_default_width": 180.0,
     "extra_networks_add_text_separator": " ",
     "ui_extra_networks_tab_reorder": "",
-    "sd_lora": "None",
     "lora_preferred_name": "Alias from file",
     "lora_bundled_ti_to_infotext": True,
     "lora_show_all": False,

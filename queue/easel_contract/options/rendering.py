@@ -60,6 +60,11 @@ class TextOptions(OptionGroup):
     extra_networks_default_multiplier: float = Field(
         1.0, ge=-10, le=10, description="Weight of a LoRA tag without one."
     )
+    sd_hypernetwork: str = Field(
+        "None", description="Hypernetwork for prompts that do not name it; None is none."
+    )
+    sd_lora: str = Field("None", description="LoRA for prompts that do not name it; None is none.")
+    lora_add_hashes_to_infotext: bool = Field(True, description="Infotext tells the LoRAs' hashes.")
     sdxl_crop_top: int = Field(0, ge=0, le=16_384, description="SDXL's crop condition, from above.")
     sdxl_crop_left: int = Field(0, ge=0, le=16_384, description="SDXL's crop condition, from the left.")
     sdxl_refiner_low_aesthetic_score: float = Field(

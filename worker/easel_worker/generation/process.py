@@ -8,7 +8,7 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,7 @@ from PIL import Image
 from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
+from easel_worker.diffusion.errors import JobError, NanError
 from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.diffusion.tiling import tiling
 from easel_worker.generation import hires, img2img
@@ -47,6 +48,7 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.told.clear()
         told: Mapping[str, object] = {}
         with ExitStack() as stack:
+            stack.enter_context(_networks_come_off(studio, batch))
             lent = _with_vaes(studio, job) if job.vaes else studio
             lent = _tiled(lent, stack) if job.tiling else lent
             begun_at = len(result.shots) % job.batch_size
@@ -76,6 +78,23 @@ def generate(job: Job, studio: Studio) -> Result:
             result.interrupted = True
             break
     return result
+
+
+@contextmanager
+def _networks_come_off(studio: Studio, batch: Batch) -> Iterator[None]:
+    """However a batch ends, no checkpoint goes on with its networks."""
+    try:
+        yield
+    except NanError as error:
+        names = ", ".join(dict.fromkeys(use.name[:60] for one in batch for use in one.networks if use.acts))
+        if names:
+            raise JobError(
+                f"prompt: {error}; with these networks: {names}; use smaller multipliers"
+            ) from None
+        raise
+    finally:
+        if studio.networks is not None:
+            studio.networks.detach()
 
 
 def _with_vaes(studio: Studio, job: Job) -> Studio:
