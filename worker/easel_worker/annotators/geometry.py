@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FEW = 200
 """Colours below which a map is a drawing of labels, whose colours must not be mixed."""
 STRIPE = 4
-"""Areas of the job that a picture may have when it covers the job; of a larger one, the middle is cut out before
-it grows. A stripe would take gigabytes."""
+"""Areas of the job that a picture may have when it covers the job; of a larger one, the middle is cut out
+before it grows. A stripe would take gigabytes."""
 MASKED = 127
 """A mask's value above which a pixel is masked."""
 
