@@ -1,10 +1,12 @@
-"""The files of the data directory that the lists of `/sdapi/v1` show, beside the checkpoints."""
+"""The files of the data directory that the lists show, beside the checkpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from easel_contract.controlnet import ControlFiles
+from easel_contract.controlnet.models import FOLDER as CONTROL_FOLDER
 from easel_contract.model_files import SUFFIX, WeightsFolder
 from easel_contract.styles import FILE_NAME, StyleBook
 
@@ -17,6 +19,7 @@ class ModelCatalogue:
     loras: WeightsFolder
     embeddings: WeightsFolder
     styles: StyleBook
+    controls: ControlFiles
 
 
 def open_catalogue(data_dir: Path) -> ModelCatalogue:
@@ -27,4 +30,5 @@ def open_catalogue(data_dir: Path) -> ModelCatalogue:
         loras=WeightsFolder(models / "Lora"),
         embeddings=WeightsFolder(data_dir / "embeddings", suffixes=(SUFFIX, ".pt", ".bin")),
         styles=StyleBook(data_dir / FILE_NAME),
+        controls=ControlFiles(models / CONTROL_FOLDER),
     )

@@ -28,9 +28,9 @@ class Module:
     resolution: None where it works at the picture's own size. a, b: What `threshold_a` and `threshold_b` mean
     to it. weights: Files that it needs, below ``models/annotators``; a ``.safetensors`` of the same stem
     stands in for a pickle; a name without a suffix is a folder of transformers', with ``config.json`` and
-    weights, or (where `tensor`) a single file of that stem. supported: Easel can run it, given these files. model_free: It works without a model. needs_mask:
-    It does nothing without a mask, except where the picture is outpainted. tensor: It makes embeddings for an
-    adapter instead of a picture.
+    weights, or (where `tensor`) a single file of that stem. supported: Easel can run it, given these files.
+    model_free: It works without a model. needs_mask: It does nothing without a mask, except where the picture
+    is outpainted. tensor: It makes embeddings for an adapter instead of a picture.
     """
 
     name: str

@@ -21,6 +21,9 @@ from easel_contract.validation import from_validation
 NO_MODEL = "none"
 """How clients say that they name no model, in lower case."""
 
+MAX_SHOWN = 100
+"""Characters of a name that a message repeats."""
+
 _TRUTH: TypeAdapter[bool] = TypeAdapter(bool)
 _READ_HERE = frozenset({"index", "module", "model", "image", "mask", "pictures", "warnings"})
 
@@ -89,7 +92,9 @@ def _read_unit(
     module = _module(said.get("module"), field)
     model = _model(said.get("model"), field)
     if module.model_free and model is not None:
-        warnings.append(f"{field}.model: {module.name!r} uses none, so that {model[:200]!r} does nothing")
+        warnings.append(
+            f"{field}.model: {module.name!r} uses none, so that {model[:MAX_SHOWN]!r} does nothing"
+        )
         model = None
     pictures, mask = _pictures(said, field)
     values: dict[str, Any] = {
@@ -116,10 +121,10 @@ def _module(given: JsonValue, field: str) -> Module:
     found = find_module(name)
     if found is not None:
         return found
-    close = difflib.get_close_matches(name, MODULES, n=3)
+    close = difflib.get_close_matches(name[:MAX_SHOWN], MODULES, n=3)
     hint = f" Is it {' or '.join(close)}?" if close else " GET /controlnet/module_list has their names."
     raise UnusableError(
-        f"module({name[:200]}) not found in supported modules.{hint}", field=f"{field}.module"
+        f"module({name[:MAX_SHOWN]}) not found in supported modules.{hint}", field=f"{field}.module"
     )
 
 

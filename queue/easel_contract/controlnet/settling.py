@@ -61,7 +61,7 @@ def settle_sliders(
                 )
             settled = slider.clamp(value)
             warnings.append(f"{where}: {told}; {settled:g} is used")
-        found[prefix + name] = int(settled) if kind is _WHOLE else settled
+        found[prefix + name] = int(settled) if kind is _WHOLE else float(settled)
     return found
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from easel_contract.limits import MAX_UNITS
+
 MISSING: Final[Mapping[str, Any]] = {
     "token_merging_ratio": 0.0,
     "token_merging_ratio_img2img": 0.0,
@@ -32,6 +34,7 @@ OPERATOR: Final[Mapping[str, tuple[Any, str]]] = {
     "api_enable_requests": (True, "EASEL_IMAGE_URLS: pictures may be given as URLs."),
     "api_forbid_local_requests": (True, "Whether EASEL_IMAGE_URL_LOCAL_HOSTS is empty."),
     "api_useragent": ("Easel", "EASEL_IMAGE_URL_USER_AGENT: what those downloads say they are."),
+    "control_net_unit_count": (MAX_UNITS, "EASEL_CONTROLNET_UNITS: most ControlNet units of a request."),
 }
 """Key -> default and description of the options that the operator's settings decide."""
 
@@ -171,7 +174,6 @@ _INTERROGATE: Final[Mapping[str, Any]] = {
     "deepbooru_filter_tags": "",
 }
 _CONTROLNET: Final[Mapping[str, Any]] = {
-    "control_net_unit_count": 3,
     "control_net_model_cache_size": 2,
     "control_net_no_detectmap": False,
     "control_net_detectmap_autosaving": False,
