@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -132,6 +132,15 @@ def _open_pickle(path: Path) -> StoredWeights:
     except Exception as error:  # torch and pickle raise anything
         raise CheckpointError(f"{path} cannot be read with torch's restricted reader: {error}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    tensors = dict(_named_tensors(state))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return StoredWeights(_Loaded(tensors), shapes, {}, lambda *_: None)
+
+
+def _named_tensors(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """What is in a dict, and in dicts inside it (as IP-Adapters are published) by dotted names."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, dict) and not prefix:
+            yield from _named_tensors(value, f"{name}.")
