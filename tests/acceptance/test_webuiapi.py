@@ -236,12 +236,14 @@ def test_interrogate_without_weights_says_which_are_missing(api: WebUIApi) -> No
         api.interrogate(gradient())
 
 
-def test_controlnet_units_are_refused_and_do_not_leak_into_later_calls(api: WebUIApi) -> None:
+def test_controlnet_units_that_would_do_nothing_are_refused_and_do_not_leak_into_later_calls(
+    api: WebUIApi,
+) -> None:
     # The client puts units into a dict that its calls share, and clears it only where ControlNet is listed.
     assert api.has_controlnet
     unit = webuiapi.ControlNetUnit(image=gradient(), module="canny")
     for call in (api.txt2img, lambda **fields: api.img2img(images=[gradient()], **fields)):
-        with pytest.raises(RuntimeError, match="no ControlNet") as refused:
+        with pytest.raises(RuntimeError, match="only prepares a picture for a model") as refused:
             call(**SMALL, controlnet_units=[unit])
         assert refused.value.args[0] == 422
         assert len(call(**SMALL).images) == 1

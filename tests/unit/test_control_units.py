@@ -415,6 +415,9 @@ def test_inpainting_needs_a_mask_or_room_to_fill(module: str) -> None:
     assert refuse(unit | {"image": "A"}).field == f"{UNIT}.mask"
     assert read(unit | {"image": {"image": "A", "mask": "B"}}).mask == "B"
     assert read(unit | {"image": "A", "resize_mode": 2}).mask is None
+    assert refuse(unit | {"image": png("RGB")}).field == f"{UNIT}.mask"
+    for head in ("", "data:image/png;base64,"):  # what is transparent is masked
+        assert read(unit | {"image": head + png("RGBA")}).mask is None
     # What img2img has stands in; a resize mode is that of its own picture.
     assert refuse(unit, init=Init()).field == f"{UNIT}.mask"
     assert refuse(unit | {"resize_mode": 2}, init=Init()).field == f"{UNIT}.mask"

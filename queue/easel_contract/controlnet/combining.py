@@ -8,6 +8,7 @@ from easel_contract.controlnet.module import Module
 from easel_contract.controlnet.unit import ControlUnit
 from easel_contract.controlnet.words import ResizeMode
 from easel_contract.errors import ContractError
+from easel_contract.images import has_alpha
 
 ADAPTERS = frozenset({"IP-Adapter", "Instant-ID"})
 """Types of modules whose models take embeddings of pictures."""
@@ -71,7 +72,8 @@ def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
 def _masked(unit: ControlUnit, init: Init | None) -> bool:
     # The unit's resize mode is that of its own picture; img2img's picture has img2img's.
     fill = unit.resize_mode is ResizeMode.RESIZE_AND_FILL if unit.pictures else init is not None and init.fill
-    return unit.mask is not None or fill or (init is not None and init.mask)
+    clear = any(has_alpha(picture.image) for picture in unit.pictures)
+    return unit.mask is not None or clear or fill or (init is not None and init.mask)
 
 
 def _refuse(unit: ControlUnit, name: str, message: str) -> None:

@@ -47,8 +47,10 @@ def plain(sent: Mapping[str, JsonValue], *, field: str) -> dict[str, JsonValue]:
     Raises:
         ContractError: 422, something is given under two names, and they differ; a mask, even if they do not.
     """
-    said = {name: value for name, value in sent.items() if value is not None and value != ""}
-    found = {name: value for name, value in said.items() if name not in ALIASES}
+    said: dict[str, JsonValue] = {
+        name: value for name, value in sent.items() if value is not None and value != ""
+    }
+    found: dict[str, JsonValue] = {name: value for name, value in said.items() if name not in ALIASES}
     for old, name in ALIASES.items():
         if old not in said:
             continue
