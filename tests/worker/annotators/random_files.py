@@ -88,12 +88,17 @@ def write_depth_anything(folder: Path) -> None:
 
 
 def write_dpt(folder: Path) -> None:
-    """A small DPT on a plain ViT."""
+    """A small DPT hybrid as MiDaS's: a ViT on a BiT."""
     torch.manual_seed(0)
     config = transformers.DPTConfig(
-        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=64,
-        patch_size=16, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8, is_hybrid=False,
+        is_hybrid=True, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+        image_size=64, patch_size=16, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 16, 8, 8],
+        neck_ignore_stages=[0, 1], fusion_hidden_size=8, backbone_featmap_shape=[1, 32, 4, 4],
+        backbone_config=transformers.BitConfig(
+            embedding_size=8, hidden_sizes=[8, 16, 32], depths=[1, 1, 1], layer_type="bottleneck",
+            global_padding="same", embedding_dynamic_padding=True, num_groups=1,
+            out_features=["stage1", "stage2", "stage3"],
+        ),
     )  # fmt: skip
     transformers.DPTForDepthEstimation(config).save_pretrained(folder)
 

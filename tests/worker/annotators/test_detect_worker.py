@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from easel_contract.controlnet.detect import DETECT_PATH
 from easel_contract.controlnet.poses import RENDER_POSE_PATH
+from easel_worker.annotators.embeddings import from_text
+from easel_worker.diffusion.attention.clip_vision import ClipView, load_clip_vision
 
+from ...small_models.ip_adapter import write_clip_folder
 from . import random_files
 from .pictures import disc, noise
 
@@ -113,6 +117,27 @@ def test_a_network_runs_on_the_torch_thread_and_is_found_without_restart(
     code, body = call(request)
     assert code == 500
     assert "7_model.pth" in json.dumps(body)
+
+
+def test_encoders_answer_embeddings(call: Callable[..., Any], tmp_path: Path) -> None:
+    write_clip_folder(tmp_path / "models/annotators/clip_vision/clip_h")
+    pictures = [noise(70, 64), noise(64, 90, seed=1)]
+    mask = np.zeros((64, 70), np.uint8)
+    mask[:, 35:] = 255
+    made = detect(call, "ip-adapter_clip_h", *map(text, pictures))
+    assert sorted(made) == ["info", "tensor"]
+    views = [from_text(answered, field="x") for answered in made["tensor"]]
+    encoder = load_clip_vision(
+        tmp_path / "models/annotators/clip_vision/clip_h", device=torch.device("cpu"), dtype=torch.float32
+    )
+    for picture, view in zip(pictures, views, strict=True):
+        assert isinstance(view, ClipView)
+        assert torch.equal(view.hidden, encoder.look(picture).hidden)
+    masked = detect(call, "ip-adapter_clip_h", text(pictures[0]), controlnet_masks=[text(mask)])
+    seen = from_text(masked["tensor"][0], field="x")
+    assert isinstance(seen, ClipView)
+    assert torch.equal(seen.hidden, encoder.look(pictures[0], mask).hidden)
+    assert not torch.equal(seen.hidden, views[0].hidden)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor
 
 from easel_worker.diffusion.attention.attach import attention_units
-from easel_worker.diffusion.attention.units import ImagePrompt, Reference
+from easel_worker.diffusion.attention.units import Unit
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.conditioning import make_conditioning
 from easel_worker.diffusion.decode import decode
@@ -60,7 +60,7 @@ def size_ids(checkpoint: Checkpoint) -> SizeIds | None:
 
 def call(
     checkpoint: Checkpoint,
-    units: Sequence[ImagePrompt | Reference] = (),
+    units: Sequence[Unit] = (),
     x: torch.Tensor | None = None,
     *,
     sigma: float = SIGMA,
@@ -117,7 +117,7 @@ def diffusers_call(
 def picture(
     checkpoint: Checkpoint,
     prompt: str,
-    units: Sequence[ImagePrompt | Reference] = (),
+    units: Sequence[Unit] = (),
     *,
     seed: int = 0,
     steps: int = 8,

@@ -4,8 +4,10 @@ annotators.py   by name: which can run, and running them
   ├── canvas.py    the size that a picture is worked on in
   ├── plain/       without weights: NumPy and OpenCV, on any thread
   ├── networks/    with files in models/annotators: on the torch thread
-  └── poses/       key points: drawn, and as JSON
+  └── poses/       key points, drawn
 geometry.py     from a map's size to the job's
+scribbles.py    masks that are drawings
+embeddings.py   what CLIP's image encoders see, as texts
 """
 
 from __future__ import annotations

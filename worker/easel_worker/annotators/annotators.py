@@ -19,11 +19,17 @@ from easel_worker.annotators.networks import NETWORKS
 from easel_worker.annotators.plain import PLAIN
 from easel_worker.annotators.plain.masks import INPAINT, inpaint
 from easel_worker.annotators.poses import draw_pose
+from easel_worker.upscaling.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
 
+    from easel_worker.diffusion.attention.clip_vision import ClipView
+
 SAFE = ".safetensors"
+
+ENCODERS = frozenset({"ip-adapter_clip_sd15", "ip-adapter_clip_sdxl", "ip-adapter_clip_sdxl_plus_vith"})
+"""Modules that make no map but an embedding, by CLIP's image encoders."""
 
 _Key = tuple[str, tuple[tuple[Path, int], ...]]
 """A network's class, and its files with their times."""
@@ -96,6 +102,8 @@ class Annotators:
         picture = np.ascontiguousarray(picture)
         if module in INPAINT:
             return Annotation(inpaint(picture, mask))
+        if module in ENCODERS:
+            raise ContractError(f"{module!r} makes an embedding and no map", field=field)
         make = PLAIN.get(module)
         if known.resolution is None and make is not None:
             return Annotation(make(picture, controls))
@@ -109,6 +117,26 @@ class Annotators:
             return Annotation(draw_pose(made, body=module != "openpose_faceonly"), poses=(made,))
         return Annotation(unpad(made))
 
+    def embed(
+        self, module: str, picture: Pixels, *, mask: NDArray[np.uint8] | None = None, field: str = "module"
+    ) -> ClipView:
+        """What the encoder of one of `ENCODERS` sees. On the torch thread.
+
+        Args:
+            module: Canonical name.
+            picture: (h, w, 3) RGB.
+            mask: (h, w), 0 hides a pixel.
+
+        Raises:
+            ContractError: as `check`.
+            WeightsError: the file cannot be used; names it.
+        """
+        self.check(module, field=field)
+        paths = tuple(MODULES[module].files(self._models))
+        encoder = self._kept("clip_vision", paths, lambda: self._encoder(paths[0]))
+        view: ClipView = encoder.look(picture, mask)
+        return view
+
     def unload(self) -> None:
         """Forget what is loaded. On the torch thread."""
         self._loaded = None
@@ -119,8 +147,10 @@ class Annotators:
             module.require(self._models, field=field)
         except ContractError as error:
             return error
-        if self.needs_torch(name) and name not in NETWORKS:
-            return ContractError(f"{name!r} makes no picture", field=field, kind="not_supported")
+        if self.needs_torch(name) and name not in NETWORKS and name not in ENCODERS:
+            return ContractError(
+                f"{name!r} does nothing by itself; it takes an adapter", field=field, kind="not_supported"
+            )
         for path in module.files(self._models):
             if path.is_file() and path.suffix.lower() != SAFE and not self._allow_pickle:
                 return ContractError(
@@ -132,15 +162,36 @@ class Annotators:
         return None
 
     def _network(self, module: Module) -> Any:
-        """The module's network, loaded unless it is the one that is."""
+        """The module's network."""
         place = NETWORKS[module.name].place
         paths = tuple(module.files(self._models))
+
+        def load() -> Any:
+            file, _, name = place.partition(":")
+            kind = getattr(importlib.import_module(f"easel_worker.annotators.networks.{file}"), name)
+            return kind(paths, self._device(), allow_pickle=self._allow_pickle)
+
+        return self._kept(place, paths, load)
+
+    def _encoder(self, path: Path) -> Any:
+        import torch
+
+        from easel_worker.diffusion.attention.clip_vision import load_clip_vision
+        from easel_worker.diffusion.errors import CheckpointError
+
+        try:
+            return load_clip_vision(
+                path, device=self._device(), dtype=torch.float32, allow_pickle=self._allow_pickle
+            )
+        except CheckpointError as error:
+            raise WeightsError(str(error)) from error
+
+    def _kept(self, place: str, paths: tuple[Path, ...], load: Callable[[], Any]) -> Any:
+        """What was loaded from these files, loaded unless it is what is kept."""
         key = place, tuple((path, path.stat().st_mtime_ns) for path in paths)
         if self._loaded is None or self._loaded[0] != key:
             self.unload()  # first, so that two are never in memory
-            file, _, name = place.partition(":")
-            kind = getattr(importlib.import_module(f"easel_worker.annotators.networks.{file}"), name)
-            self._loaded = key, kind(paths, self._device(), allow_pickle=self._allow_pickle)
+            self._loaded = key, load()
         return self._loaded[1]
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FEW = 200
 """Colours below which a map is a drawing of labels, whose colours must not be mixed."""
 STRIPE = 4
-"""Areas of the job that a picture may have when it covers the job; of a larger one, the middle is cut out before
-it grows. A stripe would take gigabytes."""
+"""Areas of the job that a picture may have when it covers the job; of a larger one, the middle is cut out
+before it grows. A stripe would take gigabytes."""
 MASKED = 127
 """A mask's value above which a pixel is masked."""
 
@@ -89,7 +89,8 @@ def scale(picture: Pixels, width: int, height: int) -> Pixels:
         return np.dstack([colours, np.where(mask > MASKED, 255, 0).astype(np.uint8)])
     found = _colours(picture)
     if 2 < len(found) < FEW:
-        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        nearest = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(nearest, np.uint8)
     scaled = _resize(picture, width, height)
     if len(found) == 2:
         return _two_coloured(picture, scaled, found)
@@ -139,13 +140,14 @@ def _two_coloured(before: Pixels, scaled: Pixels, colours: Pixels) -> Pixels:
         share = 1.0 - share
     shrink = max(before.shape[0] / scaled.shape[0], before.shape[1] / scaled.shape[1], 1.0)
     drawn = share >= 0.5 / shrink
-    return np.where((drawn if drawn_light else ~drawn)[..., None], colours[1], colours[0])
+    made: Pixels = np.where((drawn if drawn_light else ~drawn)[..., None], colours[1], colours[0])
+    return made
 
 
 def _border(picture: Pixels) -> Pixels:
     """The median of the outermost pixels, channel by channel; masked where there is a mask."""
     edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    colour = np.median(edge, axis=0).astype(np.uint8)
+    colour: Pixels = np.median(edge, axis=0).astype(np.uint8)
     if picture.shape[2] == 4:
         colour[3] = 255
     return colour

@@ -18,6 +18,7 @@ from easel_contract.options import RenderOptions, effective
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_worker.annotators import Annotation, Pixels
+from easel_worker.annotators.annotators import ENCODERS
 from easel_worker.annotators.plain.masks import INPAINT
 from easel_worker.annotators.scribbles import drawing_of
 from easel_worker.handlers.base import Handler, RunContext
@@ -36,6 +37,10 @@ FORMAT = "png"
 """Of the answer, whatever the service writes pictures as: a map is measured by the next program."""
 
 
+Made = Annotation | str
+"""A map, or an embedding as text."""
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """One picture to be preprocessed. `module` is `none` where its mask is a drawing that stands for it."""
@@ -51,7 +56,7 @@ class Detection:
 
     request: DetectRequest
     subjects: tuple[Subject, ...]
-    made: tuple[Annotation, ...] | None
+    made: tuple[Made, ...] | None
     """None where the torch thread is to make them."""
     options: RenderOptions
 
@@ -61,7 +66,7 @@ class Detected:
     """What is to be answered."""
 
     detection: Detection
-    made: tuple[Annotation, ...]
+    made: tuple[Made, ...]
 
 
 class DetectHandler(Handler[Detection, Detected]):
@@ -89,7 +94,7 @@ class DetectHandler(Handler[Detection, Detected]):
     def run(self, prepared: Detection, ctx: RunContext) -> Detected:
         if prepared.made is not None:
             return Detected(prepared, prepared.made)
-        made: list[Annotation] = []
+        made: list[Made] = []
         count = len(prepared.subjects)
         for subject in prepared.subjects:
             ctx.check_cancelled()
@@ -101,9 +106,13 @@ class DetectHandler(Handler[Detection, Detected]):
 
     def publish(self, task: Task, output: Detected) -> Outcome:
         request = output.detection.request
-        images = [_encoded(annotation.shown, output.detection.options) for annotation in output.made]
-        answer: dict[str, object] = {"info": "Success", "images": images}
-        if poses := [pose.model_dump() for annotation in output.made for pose in annotation.poses or ()]:
+        maps = [made for made in output.made if isinstance(made, Annotation)]
+        answer: dict[str, object] = {"info": "Success"}
+        if maps:
+            answer["images"] = [_encoded(made.shown, output.detection.options) for made in maps]
+        if embeddings := [made for made in output.made if isinstance(made, str)]:
+            answer["tensor"] = embeddings
+        if poses := [pose.model_dump() for made in maps for pose in made.poses or ()]:
             answer["poses"] = poses
         if request.warnings:
             answer["warnings"] = list(request.warnings)
@@ -141,12 +150,20 @@ class DetectHandler(Handler[Detection, Detected]):
             mask = np.asarray(opened)
         pixels = np.asarray(picture.convert("RGB"))
         module = request.controlnet_module
-        if module in INPAINT or MODULES[module].model_free:
+        if module in INPAINT or MODULES[module].model_free or MODULES[module].tensor:
             return Subject(module, pixels, mask)
         drawing = drawing_of(mask)
         return Subject(module, pixels, None) if drawing is None else Subject(NONE, drawing, None)
 
-    def _annotate(self, request: DetectRequest, subject: Subject) -> Annotation:
+    def _annotate(self, request: DetectRequest, subject: Subject) -> Made:
+        if subject.module in ENCODERS:
+            from easel_worker.annotators.embeddings import to_text
+
+            return to_text(
+                self._networks.annotators.embed(
+                    subject.module, subject.pixels, mask=subject.mask, field="controlnet_module"
+                )
+            )
         return self._networks.annotators.run(
             subject.module,
             subject.pixels,

@@ -59,7 +59,7 @@ class Depth:
         if metric:
             # Between the 2nd and the 85th percentile, as the authors of ControlNet's Zoe models show it.
             near, far = np.percentile(depth, (2, 85))
-            return np.clip(1.0 - (depth - near) / max(far - near, 1e-6), 0, 1).astype(np.float32)
+            return np.asarray(np.clip(1.0 - (depth - near) / max(far - near, 1e-6), 0, 1), np.float32)
         return stretched(depth)
 
 

@@ -54,4 +54,4 @@ class Mlsd:
         lengths = np.linalg.norm(ends[:, :2] - ends[:, 2:], axis=1)
         kept = (scores > least_score) & (lengths > least_length)
         # OpenCV takes coordinates of 32 bits; no segment of a picture is longer than this.
-        return np.clip(2.0 * ends[kept], -1e5, 1e5).astype(np.float32)
+        return np.asarray(np.clip(2.0 * ends[kept], -1e5, 1e5), np.float32)

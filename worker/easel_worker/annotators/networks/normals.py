@@ -33,4 +33,4 @@ class NormalBae:
     def __call__(self, picture: Pixels, controls: Controls) -> Pixels:
         scales, *_ = self._network(normalised(picture, self._device, IMAGENET))
         direction = scales[-1][0, :3].float().cpu().numpy().transpose(1, 2, 0)
-        return ((direction + 1.0) * 127.5).clip(0, 255).astype(np.uint8)
+        return np.asarray(((direction + 1.0) * 127.5).clip(0, 255), np.uint8)

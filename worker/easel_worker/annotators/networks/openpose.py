@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from easel_contract.controlnet.poses import Person, Pose
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.networks.library import aux
-from easel_worker.annotators.networks.weights import fill, load_into, read
+from easel_worker.annotators.networks.weights import fill, read
 from easel_worker.upscaling.errors import WeightsError
 from easel_worker.upscaling.weights import StateDict
 
@@ -27,25 +27,24 @@ class OpenPose:
     """Finds people. Which of the files of body, hands and face it is given decides what it looks for."""
 
     def __init__(self, paths: tuple[Path, ...], device: torch.device, *, allow_pickle: bool) -> None:
-        found = {part: path for path in paths for part in (BODY, HAND, FACE) if path.stem.startswith(part)}
-        model, self._boxes = aux("open_pose.model"), aux("open_pose.util")
-        self._body = self._hand = self._face = None
-        for part, kind in ((BODY, "Body"), (HAND, "Hand")):
-            if part in found:
-                network = getattr(model, f"{part}pose_model")()
-                weights = _staged(network, read(found[part], allow_pickle=allow_pickle), found[part])
-                fill(network, weights, found[part]).to(device)
-                setattr(self, f"_{part}", _with(getattr(aux(f"open_pose.{part}"), kind), network))
-        if FACE in found:
-            library = aux("open_pose.face")
-            network = load_into(library.FaceNet(), found[FACE], device, allow_pickle=allow_pickle)
-            self._face = _with(library.Face, network)
+        self._boxes = aux("open_pose.util")
+        self._parts: dict[str, Any] = {}
+        for path in paths:
+            part = next(part for part in (BODY, HAND, FACE) if path.stem.startswith(part))
+            library = aux(f"open_pose.{part}")
+            weights = read(path, allow_pickle=allow_pickle)
+            if part == FACE:
+                network = library.FaceNet()
+            else:
+                network = getattr(aux("open_pose.model"), f"{part}pose_model")()
+                weights = _staged(network, weights, path)
+            self._parts[part] = _with(getattr(library, part.title()), fill(network, weights, path).to(device))
 
     def __call__(self, picture: Pixels, controls: Controls) -> Pose:
         """Everybody in the picture, in its pixels."""
         height, width = picture.shape[:2]
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        body: Any = self._body
+        body = self._parts[BODY]
         with torch.inference_mode():
             people = [self._person(found, bgr) for found in body.format_body_result(*body(bgr))]
         return Pose(people=people, canvas_width=width, canvas_height=height)
@@ -53,11 +52,11 @@ class OpenPose:
     def _person(self, body: Any, bgr: Pixels) -> Person:
         flat = [value for point in body.keypoints for value in _triple(point)]
         hands: dict[bool, list[float]] = {}
-        if self._hand is not None:
+        if HAND in self._parts:
             for x, y, side, is_left in self._boxes.handDetect(body, bgr):
-                hands[is_left] = _moved(self._hand(bgr[y : y + side, x : x + side]), x, y)
+                hands[is_left] = _moved(self._parts[HAND](bgr[y : y + side, x : x + side]), x, y)
         face = None
-        if self._face is not None and (box := self._boxes.faceDetect(body, bgr)) is not None:
+        if FACE in self._parts and (box := self._boxes.faceDetect(body, bgr)) is not None:
             x, y, side = box
             face = self._face_points(bgr[y : y + side, x : x + side], x, y)
         return Person(
@@ -69,7 +68,7 @@ class OpenPose:
 
     def _face_points(self, crop: Pixels, x: int, y: int) -> list[float] | None:
         """70 points: the strongest spot of each of the network's maps, if that is strong enough at all."""
-        maps: NDArray[np.float32] = self._face(crop)[:70]  # type: ignore[misc]
+        maps: NDArray[np.float32] = self._parts[FACE](crop)[:70]
         strongest = maps.reshape(len(maps), -1).argmax(axis=1)
         rows, columns = np.unravel_index(strongest, maps.shape[1:])
         seen = maps.reshape(len(maps), -1).max(axis=1) > FACE_LEAST

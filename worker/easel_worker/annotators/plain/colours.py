@@ -44,7 +44,7 @@ def color_grid(picture: Pixels, controls: Controls) -> Pixels:
 
 def recolor_luminance(picture: Pixels, controls: Controls) -> Pixels:
     """Grey: the lightness of CIELAB, raised to the power a (0.1 to 2)."""
-    return _gamma(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)[..., 0], controls.a)
+    return _gamma(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)[..., 0], np.uint8), controls.a)
 
 
 def recolor_intensity(picture: Pixels, controls: Controls) -> Pixels:
@@ -70,9 +70,10 @@ def _smooth(draws: np.random.RandomState, width: int, height: int) -> NDArray[np
     """(height, width) smooth noise that spans 0 to 1."""
     points = draws.uniform(0, 1, (height // DISK + 2, width // DISK + 2))
     wide = cv2.resize(points, (width + 2 * DISK, height + 2 * DISK), interpolation=cv2.INTER_CUBIC)
-    noise = np.asarray(wide[DISK : DISK + height, DISK : DISK + width], np.float64)
-    noise = noise - noise.min()
-    return noise / max(float(noise.max()), 1e-12)
+    noise: NDArray[np.float64] = np.array(wide[DISK : DISK + height, DISK : DISK + width], np.float64)
+    noise -= noise.min()
+    noise /= max(float(noise.max()), 1e-12)
+    return noise
 
 
 def _gamma(grey: NDArray[np.uint8], power: float) -> Pixels:

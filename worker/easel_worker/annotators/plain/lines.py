@@ -45,7 +45,7 @@ def line_strength(picture: Pixels, sigma: float, faint: float) -> Pixels:
     strength = (cv2.GaussianBlur(values, (0, 0), sigma) - values).min(axis=2).clip(0, 255)
     lines = strength[strength > faint]
     usual = max(LINEART_LEAST, float(np.median(lines))) if lines.size else LINEART_LEAST
-    return (strength / usual * 127.0).clip(0, 255).astype(np.uint8)
+    return np.asarray((strength / usual * 127.0).clip(0, 255), np.uint8)
 
 
 def invert(picture: Pixels, controls: Controls) -> Pixels:

@@ -94,7 +94,8 @@ def _limb(canvas: Pixels, points: list[Point | None], start: int, end: int, colo
     middle = (x0 + x1) // 2, (y0 + y1) // 2
     axes = int(math.hypot(x1 - x0, y1 - y0) / 2), HALF_WIDTH
     angle = int(math.degrees(math.atan2(y1 - y0, x1 - x0)))
-    cv2.fillConvexPoly(canvas, cv2.ellipse2Poly(middle, axes, angle, 0, 360, 1), colour)
+    outline = np.array(cv2.ellipse2Poly(middle, axes, angle, 0, 360, 1), np.int32)
+    cv2.fillConvexPoly(canvas, outline, colour)
 
 
 def _dot(canvas: Pixels, point: Point | None, radius: int, colour: skeletons.Colour) -> None:

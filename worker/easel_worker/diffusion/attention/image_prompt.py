@@ -141,7 +141,7 @@ class _Layer:
 
     def _heads(self, rows: torch.Tensor) -> torch.Tensor:
         """(n, tokens, width) -> (n, heads, tokens, width of a head)."""
-        return rows.unflatten(-1, (self._attention.heads, -1)).transpose(1, 2)
+        return rows.reshape(*rows.shape[:2], self._attention.heads, -1).transpose(1, 2)
 
 
 def _check(adapter: IPAdapter, layout: Layout, model: str, field: str) -> None:

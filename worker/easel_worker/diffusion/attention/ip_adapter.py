@@ -4,16 +4,16 @@ for Text-to-Image Diffusion Models")."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from easel_worker.diffusion.attention.clip_vision import ClipView
 from easel_worker.diffusion.attention.projections import (
+    Projection,
     build_face,
     build_full,
     build_linear,
@@ -26,7 +26,12 @@ Kind = Literal["base", "plus", "full", "faceid"]
 """base: 4 tokens from CLIP's embedding. plus, plus-face: tokens drawn from its hidden layer by a resampler.
 full-face: every token of the hidden layer. faceid: tokens from the embedding of a face recogniser."""
 
-_BUILDERS = {"base": build_linear, "plus": build_resampler, "full": build_full, "faceid": build_face}
+_BUILDERS: dict[Kind, Callable[[Shapes], Projection]] = {
+    "base": build_linear,
+    "plus": build_resampler,
+    "full": build_full,
+    "faceid": build_face,
+}
 _FACE_WIDTH = 512
 """Of ArcFace's embeddings, which no CLIP has as its width."""
 _NAMED_AT_MOST = 5
@@ -51,7 +56,7 @@ class IPAdapter:
     name: str
     path: Path
     kind: Kind
-    projection: nn.Module
+    projection: Projection
     layers: list[tuple[torch.Tensor, torch.Tensor]]
 
     @property
@@ -68,8 +73,7 @@ class IPAdapter:
     @property
     def width(self) -> int:
         """Of what it takes from an encoder: 1024 and 1280 are ViT-H's embedding and hidden layer."""
-        first = getattr(self.projection, "proj_in", None) or self.projection.proj
-        return int((first if isinstance(first, nn.Linear) else first[0]).in_features)  # type: ignore[index]
+        return self.projection.width
 
     def to(self, device: torch.device) -> IPAdapter:
         """Move it; returns itself."""
@@ -172,7 +176,7 @@ def find_kind(shapes: Shapes) -> Kind:
     raise CheckpointError(f"its image_proj.* is of no known kind; its weights begin with: {known}")
 
 
-def _projection(stored: StoredWeights, kind: Kind, *, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def _projection(stored: StoredWeights, kind: Kind, *, dtype: torch.dtype, device: torch.device) -> Projection:
     shapes = _below(stored.shapes, "image_proj.")
     try:
         module = _BUILDERS[kind](shapes)

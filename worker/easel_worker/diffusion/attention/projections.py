@@ -6,6 +6,8 @@ come from the file's shapes.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -23,6 +25,7 @@ class LinearProjection(nn.Module):
 
     def __init__(self, width: int, context: int, tokens: int) -> None:
         super().__init__()
+        self.width = width
         self.proj = nn.Linear(width, tokens * context)
         self.norm = nn.LayerNorm(context)
 
@@ -37,6 +40,7 @@ class FullProjection(nn.Module):
 
     def __init__(self, width: int, context: int) -> None:
         super().__init__()
+        self.width = width
         self.proj = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, context), nn.LayerNorm(context)
         )
@@ -52,6 +56,7 @@ class FaceProjection(nn.Module):
 
     def __init__(self, width: int, inner: int, context: int, tokens: int) -> None:
         super().__init__()
+        self.width = width
         self.proj = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, tokens * context))
         self.norm = nn.LayerNorm(context)
 
@@ -91,6 +96,7 @@ class Resampler(nn.Module):
         self, width: int, inner: int, context: int, *, tokens: int, depth: int, heads: int, wide: int
     ) -> None:
         super().__init__()
+        self.width = width
         self.latents = nn.Parameter(torch.empty(1, tokens, inner))
         self.proj_in = nn.Linear(width, inner)
         self.proj_out = nn.Linear(inner, context)
@@ -103,11 +109,15 @@ class Resampler(nn.Module):
         """(n, any, width) -> (n, tokens, context)."""
         tokens, queries = self.proj_in(seen), self.latents.expand(len(seen), -1, -1)
         for layer in self.layers:
-            attention, feed_forward = layer
+            attention, feed_forward = cast(nn.ModuleList, layer)
             queries = queries + attention(tokens, queries)
             queries = queries + feed_forward(queries)
         made: torch.Tensor = self.norm_out(self.proj_out(queries))
         return made
+
+
+Projection = LinearProjection | FullProjection | FaceProjection | Resampler
+"""All have `width`: of what they take."""
 
 
 def _feed_forward(width: int, inner: int) -> nn.Sequential:

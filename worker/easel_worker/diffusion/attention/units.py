@@ -60,6 +60,27 @@ class Reference:
     field: str = "controlnet"
 
 
-def acts(unit: ImagePrompt | Reference, progress: float) -> bool:
+@dataclass(frozen=True, eq=False)
+class Revision:
+    """A picture in place of an SDXL prompt's pooled text, see `revision.py`.
+
+    embedding: (1, width), the picture's by ViT-bigG (`ClipView.projected`), perhaps `augmented`. weight: its
+    share of the pooled vector; the text has what units leave of 1. ignore_prompt: the positive prompt does
+    not count, neither its words nor its pooled vector. start, end, field: as above. Control modes mean
+    nothing to it: the negative prompt is always without the picture.
+    """
+
+    embedding: torch.Tensor
+    weight: float = 1.0
+    ignore_prompt: bool = False
+    start: float = 0.0
+    end: float = 1.0
+    field: str = "controlnet"
+
+
+Unit = ImagePrompt | Reference | Revision
+
+
+def acts(unit: Unit, progress: float) -> bool:
     """Whether a unit acts when this part of the sampler's steps, 0 to 1, is done."""
     return unit.start <= progress <= unit.end
