@@ -83,8 +83,9 @@ def _trained(net: Any, unet: Any, seed: int) -> Any:
                 weight.add_(torch.randn_like(weight), alpha=0.02)
             elif name.startswith(("controlnet_down", "controlnet_mid", "spatial_ch_projs")):
                 weight.copy_(torch.randn_like(weight) * 0.1)
-            elif name.startswith("controlnet_cond_embedding.conv_out"):
-                weight.copy_(torch.randn_like(weight) * 0.5)
+            elif name.startswith("controlnet_cond_embedding.") and weight.ndim == 4:
+                # Enough to keep a hint's contrast through all of them.
+                weight.copy_(torch.randn_like(weight) * (2.0 / weight[0].numel() ** 0.5))
     return net.eval().requires_grad_(False)
 
 

@@ -129,7 +129,7 @@ def test_layer_weights_of_the_control_modes(
     for layer, (one, other) in enumerate(zip(got, full, strict=True)):
         factor = 0.5 if mode == 0 else 0.5 * SOFT ** (count - 1 - layer)
         rows = 1 if mode == CONTROL else 2
-        torch.testing.assert_close(one[:rows], other[:rows] * factor)
+        torch.testing.assert_close(one[:rows], other[:rows] * factor, **CLOSE)
         assert not one[rows:].any()
 
 
@@ -212,12 +212,12 @@ def test_each_image_has_its_hint_and_its_mask(model: ControlModel, sd1: Checkpoi
 
 
 def test_parts_of_a_prompt_are_controlled_alike(model: ControlModel, sd1: Checkpoint) -> None:
-    hints, parts = torch.cat([picture(1), picture(2)]), "a cat AND a dog :0.5"
+    hints, parts = torch.cat([picture(1), torch.zeros(1, 3, 64, 64)]), "a cat AND a dog :0.5"
     # Rounding alone tells batches apart; more steps would only enlarge it.
     together = sample(sd1, hook(model, sd1, hints), prompt=(parts, "a hat"), steps=1)
     first, second = (sample(sd1, hook(model, sd1, hint[None]), prompt=(parts,), steps=1) for hint in hints)
     torch.testing.assert_close(together[:1], first, atol=5e-3, rtol=1e-3)
-    assert float((first - second).abs().max()) > 0.05
+    assert float((first - second).abs().max()) > 1.0
 
 
 def test_the_hint_is_embedded_once_per_pass(model: ControlModel, sd1: Checkpoint) -> None:
