@@ -158,6 +158,11 @@ def write_control_lora(net: Any, unet: Any, path: Path, rank: int = RANK) -> tup
 
 def write_original_adapter(adapter: Any, path: Path) -> Path:
     """One file with the names of TencentARC's T2I-Adapter."""
+    return _save(original_adapter_weights(adapter), path)
+
+
+def original_adapter_weights(adapter: Any) -> Weights:
+    """A T2I-adapter's weights by their first names."""
     light = adapter.config.adapter_type == "light_adapter"
     per_level = adapter.config.num_res_blocks
     weights = {}
@@ -171,7 +176,7 @@ def write_original_adapter(adapter: Any, path: Path) -> Path:
             rest = rest[1:] if rest[0] == "resnets" else rest
             plain = ".".join(["body", str(int(level) * per_level + block), *rest])
         weights[plain] = tensor
-    return _save(weights, path)
+    return weights
 
 
 def as_pickle(weights: Mapping[str, torch.Tensor], path: Path) -> Path:

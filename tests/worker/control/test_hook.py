@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from easel_worker.diffusion.checkpoint import Checkpoint
+from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
 from easel_worker.diffusion.control import ControlArgs, ControlModel, control_hook, load_control
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance_hooks import RefinerSwitch, Successor
@@ -19,6 +19,7 @@ from easel_worker.diffusion.guidance_hooks import RefinerSwitch, Successor
 from ...small_models.control import (
     small_adapter,
     small_controlnet,
+    small_union,
     write_control_lora,
     write_diffusers_file,
     write_original_adapter,
@@ -322,3 +323,32 @@ def test_layouts_are_forgotten_with_the_prompts_that_made_them(model: ControlMod
     assert len(flat(found)) == model.layers
     assert len(unit._rows) == 0
     assert len(BOTH) == len(found.middle)
+
+
+def test_everything_in_half_precision(checkpoint_of: CheckpointOf, folder_of: Any, tmp_path: Path) -> None:
+    half = load_checkpoint(folder_of("sdxl"), device=CPU, dtype=torch.bfloat16)
+    union = write_diffusers_file(small_union(half.unet), tmp_path / "u.safetensors")
+    lora, _ = write_control_lora(
+        small_controlnet(checkpoint_of("sdxl").unet), checkpoint_of("sdxl").unet, tmp_path / "l.safetensors"
+    )
+    adapter = write_original_adapter(
+        small_adapter((32, 64, 64, 64), "full_adapter_xl"), tmp_path / "t.safetensors"
+    )
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., :16] = 0.5
+    plain = sample(half, steps=2)
+    for path in (union, lora, adapter):
+        model = load_control(path, device=CPU, dtype=torch.bfloat16)
+        unit = hook(model, half, mode=CONTROL, union_type="Depth", region_mask=mask)
+        inputs = unet_input(half)
+        given = dataclasses.replace(inputs, sample=inputs.sample.bfloat16(), rows=in_half(inputs.rows))
+        assert {one.dtype for one in ask(unit, given)} == {torch.bfloat16}
+        drawn = sample(half, unit, steps=2)
+        assert torch.isfinite(drawn).all()
+        assert float((drawn - plain).abs().max()) > 0.05
+
+
+def in_half(rows: Any) -> Any:
+    """A layout as one of a half-precision checkpoint is."""
+    added = {**rows.added, "text_embeds": rows.added["text_embeds"].bfloat16()}
+    return dataclasses.replace(rows, context=rows.context.bfloat16(), added=added)
