@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -14,6 +14,10 @@ from torch import nn
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control.kinds import ControlKind
 from easel_worker.diffusion.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from easel_worker.diffusion.control.adapter import Adapter
+    from easel_worker.diffusion.control.network import Network
 
 ControlFamily = Literal["sd1", "sd2", "sdxl"]
 
@@ -91,7 +95,7 @@ class ControlModel(ABC):
         fits."""
 
     @abstractmethod
-    def attach(self, unet: Any) -> Attached:
+    def attach(self, unet: Any) -> Network | Adapter:
         """The network as it works beside this UNet, which it fits. Cheap the second time."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:

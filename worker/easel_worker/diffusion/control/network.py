@@ -47,9 +47,9 @@ class Network(Attached):
     def embed_hint(self, hint: torch.Tensor, control_type: int | None) -> torch.Tensor:
         """What is added to the latents' features: (n, 3, H, W) -> (n, channels, H / 8, W / 8)."""
         net = self.module
-        embedded = net.controlnet_cond_embedding(hint.flip(1) if self._flips else hint)
+        embedded: torch.Tensor = net.controlnet_cond_embedding(hint.flip(1) if self._flips else hint)
         if control_type is None:
-            return embedded  # type: ignore[no-any-return] # diffusers is untyped
+            return embedded
         # The published code attends over the batch, whose rows of one picture all hold the same vector: so
         # each attends to itself. Computed that way, the pictures of a batch do not see each other.
         token = embedded.mean(dim=(2, 3)) + net.task_embedding[control_type]
