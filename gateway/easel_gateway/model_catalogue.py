@@ -7,13 +7,14 @@ from pathlib import Path
 
 from easel_contract.model_files import SUFFIX, WeightsFolder
 from easel_contract.styles import FILE_NAME, StyleBook
+from easel_contract.vae_files import VaeFolder
 
 
 @dataclass(frozen=True)
 class ModelCatalogue:
     """One reader for each folder, with what it has already read. Any thread may ask."""
 
-    vaes: WeightsFolder
+    vaes: VaeFolder
     loras: WeightsFolder
     embeddings: WeightsFolder
     styles: StyleBook
@@ -23,7 +24,7 @@ def open_catalogue(data_dir: Path) -> ModelCatalogue:
     """Readers for A1111's folders below `data_dir`; none of them need exist."""
     models = data_dir / "models"
     return ModelCatalogue(
-        vaes=WeightsFolder(models / "VAE"),
+        vaes=VaeFolder(models),
         loras=WeightsFolder(models / "Lora"),
         embeddings=WeightsFolder(data_dir / "embeddings", suffixes=(SUFFIX, ".pt", ".bin")),
         styles=StyleBook(data_dir / FILE_NAME),

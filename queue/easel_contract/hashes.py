@@ -8,6 +8,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,29 @@ class HashBook:
                 self._known[key] = {"version": version, "sha256": digest.hexdigest()}
                 self._write()
             return digest.hexdigest()
+
+    def soon(self, paths: Sequence[Path]) -> Future[str]:
+        """The hash, computed by a thread of its own where it is not known; empty for files that cannot be
+        read. The thread does not keep a process alive."""
+        future: Future[str] = Future()
+
+        def compute() -> None:
+            try:
+                future.set_result(self.sha256(paths) if paths else "")
+            except OSError:
+                future.set_result("")  # removed a moment ago
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the hash is told
+                future.set_exception(error)
+
+        try:
+            known = self.known(paths) if paths else ""
+        except OSError:
+            known = ""
+        if known:
+            future.set_result(known)
+        else:
+            threading.Thread(target=compute, name="easel-hash", daemon=True).start()
+        return future
 
     def old(self, path: Path) -> str:
         """A1111's first kind of hash: 8 hex digits of 64 KiB from 1 MiB on; empty for shorter files."""

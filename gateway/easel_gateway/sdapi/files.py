@@ -36,7 +36,7 @@ class UpscalerItem(_Item):
 
 
 class VaeItem(_Item):
-    """One file of models/VAE; `model_name` is what the option `sd_vae` takes."""
+    """One VAE; `model_name` is what the option `sd_vae` takes."""
 
     model_name: str
     filename: str
@@ -119,9 +119,9 @@ def realesrgan_models(request: Request) -> list[RealesrganItem]:
 
 @router.get("/sdapi/v1/sd-vae")
 def sd_vae(request: Request) -> list[VaeItem]:
-    """The VAEs in models/VAE."""
+    """The VAEs in models/VAE, and those that lie beside a checkpoint."""
     files = gateway_of(request).files.vaes.files()
-    return [VaeItem(model_name=item.path.name, filename=str(item.path.absolute())) for item in files]
+    return [VaeItem(model_name=item.name, filename=str(item.path.absolute())) for item in files]
 
 
 @router.get("/sdapi/v1/hypernetworks")

@@ -132,7 +132,6 @@ _TRAINING: Final[Mapping[str, Any]] = {
 _NETWORKS: Final[Mapping[str, Any]] = {
     "lora_add_hashes_to_infotext": True,
     "hires_fix_use_firstpass_conds": False,
-    "sd_vae_overrides_per_model_preferences": True,
     "extra_networks_show_hidden_directories": True,
     "extra_networks_dir_button_function": False,
     "extra_networks_hidden_models": "When searched",

@@ -21,7 +21,13 @@ class ModelOptions(OptionGroup):
     sd_model_checkpoint: str | None = Field(
         None, description="Checkpoint of requests that name none; null is the service's own default."
     )
-    sd_vae: str = Field("Automatic", description="Automatic (the checkpoint's), None, or a file's name.")
+    sd_vae: str = Field(
+        "Automatic",
+        description="Automatic (the one beside the checkpoint, or its own), None (its own), or a file.",
+    )
+    sd_vae_overrides_per_model_preferences: bool = Field(
+        True, description="A file in sd_vae wins over the VAE beside a checkpoint; otherwise that one wins."
+    )
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
     )

@@ -24,9 +24,7 @@ class AlwaysonOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     sd_model_checkpoint: str | None = Field(None, description="Checkpoint for this request.")
-    sd_vae: str | None = Field(
-        None, description="VAE for this request; Automatic or None for the checkpoint's own."
-    )
+    sd_vae: str | None = Field(None, description="VAE for this request: Automatic, None, or a file's name.")
     save_dir: str | None = Field(None, description="Store pictures here and answer paths instead of base64.")
     id_task: str | None = Field(None, description="The caller's id of the task, echoed.")
     uid: str | None = Field(None, description="The user the task is for.")

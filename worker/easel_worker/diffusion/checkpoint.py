@@ -45,6 +45,19 @@ class Checkpoint:
     tokenizer_2: Any = None
 
     @property
+    def modules(self) -> tuple[Any, ...]:
+        """Everything that has weights."""
+        parts = (self.unet, self.vae, self.text_encoder, self.text_encoder_2)
+        return tuple(module for module in parts if module is not None)
+
+    def to(self, device: torch.device) -> None:
+        """Move all weights, in place. Remembered encodings stay behind and are forgotten."""
+        for module in self.modules:
+            module.to(device)
+        self.conditionings.clear()
+        self.device = device
+
+    @property
     def takes(self) -> Literal["latent", "mask", "picture"]:
         """What the UNet sees at each step: the latent alone, or beside it a mask and the picture without what
         it hides (an inpainting checkpoint), or a picture (InstructPix2Pix)."""
@@ -70,13 +83,18 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: Path, *, device: torch.device, dtype: torch.dtype, allow_pickle: bool = False
+    path: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool = False,
+    own_vae: bool = False,
 ) -> Checkpoint:
     """Load a model: a diffusers folder, or a single file in LDM's format.
 
     Its name is the folder's, or the file's without suffix. Weights are converted to `dtype` and put on
     `device`; nothing is downloaded. allow_pickle: files that are no safetensors are read too, with torch's
-    restricted reader.
+    restricted reader. own_vae: a VAE that lies beside a single file is taken only where it has none itself.
 
     Raises:
         CheckpointError: for everything that is wrong with the folder or file.
@@ -84,7 +102,7 @@ def load_checkpoint(
     if path.is_dir():
         parts, name = load_folder(path, device=device, dtype=dtype), path.name
     elif path.is_file():
-        parts = load_file_parts(path, device=device, dtype=dtype, allow_pickle=allow_pickle)
+        parts = load_file_parts(path, device=device, dtype=dtype, allow_pickle=allow_pickle, own_vae=own_vae)
         name = path.stem
     else:
         raise CheckpointError(f"{path} does not exist: expected a model file or a diffusers model folder")

@@ -5,7 +5,7 @@ One request is one job, except where a script makes several of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from PIL import Image
@@ -14,6 +14,7 @@ from easel_contract.checkpoints import ModelFile
 from easel_contract.options import RenderOptions
 from easel_contract.requests import SoftInpainting
 from easel_contract.samplers import SamplerChoice
+from easel_contract.vae_files import VaeFile
 from easel_worker.imaging.inpainting import MaskFields
 from easel_worker.imaging.resize import Size
 
@@ -90,7 +91,8 @@ class Job:
 
     width, height: pixels; what is rendered is rounded down to multiples of 8. seed_resize_from: (width,
     height) in pixels that the noise is made for, or None. source: img2img's, None for txt2img;
-    denoising_strength is img2img's.
+    denoising_strength is img2img's. vaes: which of the job's checkpoints draw with the VAE of another file
+    than their own.
     """
 
     model: ModelFile
@@ -112,6 +114,13 @@ class Job:
     denoising_strength: float = 0.75
     firstpass: Image.Image | None = None
     """Stands in for the first pass's picture: only the hires pass runs."""
+    vaes: Mapping[ModelFile, VaeFile] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[ModelFile, ...]:
+        """The checkpoints that it is rendered with, its own first."""
+        others = (self.hires and self.hires.model, self.refiner and self.refiner.model)
+        return (self.model, *(model for model in others if model))
 
     @property
     def kind(self) -> str:

@@ -5,7 +5,8 @@ Runs in the prefetch stage, beside the job that the torch thread renders.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,18 +16,20 @@ from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
-from easel_contract.requests.checks import check_size, check_vae
+from easel_contract.requests.checks import check_size
 from easel_contract.requests.scripts import SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
+from easel_contract.vae_files import VaeFile
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
 from easel_worker.diffusion.prompts.networks import cut_networks
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
 from easel_worker.generation.scripts.running import Work, work_of
+from easel_worker.generation.vae_choice import VaeChooser
 from easel_worker.imaging.hires_size import legacy_sizes
 from easel_worker.imaging.inpainting import MaskedContent, MaskFields
 from easel_worker.imaging.masks import mask_from
@@ -50,8 +53,9 @@ class Plan:
     job: Job
     """The request's own, before its script."""
     work: Work
-    hashes: Mapping[ModelFile, str]
-    """The short hash of every checkpoint that its jobs begin with."""
+    hashes: Mapping[ModelFile | VaeFile, Future[str]]
+    """SHA-256 of every checkpoint that its jobs begin with and of their VAEs, computed while it is rendered;
+    empty where there is no file to read."""
     save_dir: SaveDir | None
     warnings: tuple[str, ...] = ()
     """What is done otherwise than asked, where the service is set to be lenient."""
@@ -66,6 +70,7 @@ class Planner:
         self._models = settings.data_dir / "models"
         self._library = library
         self._intake = intake
+        self._vaes = VaeChooser(self._models, allow_pickle=settings.allow_pickle)
         self._styles = StyleBook(settings.data_dir / STYLES)
 
     def plan(self, request: GenerationRequest, stored: Mapping[str, Any]) -> Plan:
@@ -92,21 +97,33 @@ class Planner:
             request=request,
             job=job,
             work=work,
-            hashes={one.model: self._library.short_hash(one.model) for one in (job, *work.jobs)},
+            hashes=self._hashes((job, *work.jobs)),
             save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
+    def _hashes(self, jobs: Iterable[Job]) -> Mapping[ModelFile | VaeFile, Future[str]]:
+        hashes: dict[ModelFile | VaeFile, Future[str]] = {}
+        for one in jobs:
+            vae = one.vaes.get(one.model)
+            if one.model not in hashes:
+                hashes[one.model] = self._library.hash_soon(one.model)
+            if vae is not None and vae not in hashes:
+                hashes[vae] = self._library.hashes.soon(vae.weights)
+        return hashes
+
     def _job_of(
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]
     ) -> Job:
-        check_vae(request.options.sd_vae or options.sd_vae)
         name = request.checkpoint or options.sd_model_checkpoint
         model = self._library.resolve(name or self._library.default(self._settings.default_checkpoint))
         job = self._job(request, options, model, warnings)
         if isinstance(request, Img2ImgRequest):
-            return self._img2img(request, job, opened)
-        return self._txt2img(request, job, opened, warnings) if isinstance(request, Txt2ImgRequest) else job
+            job = self._img2img(request, job, opened)
+        elif isinstance(request, Txt2ImgRequest):
+            job = self._txt2img(request, job, opened, warnings)
+        asked = request.options.sd_vae or options.sd_vae
+        return replace(job, vaes=self._vaes.choose(job.models, asked, options))
 
     def _job(
         self, request: GenerationRequest, options: RenderOptions, model: ModelFile, warnings: list[str]

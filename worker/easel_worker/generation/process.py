@@ -45,7 +45,8 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.told.clear()
         told: Mapping[str, object] = {}
         with ExitStack() as stack:
-            lent = _tiled(studio, stack) if job.tiling else studio
+            lent = _with_vaes(studio, job) if job.vaes else studio
+            lent = _tiled(lent, stack) if job.tiling else lent
             if job.source is None:
                 drawn = _txt2img(job, batch, lent)
             else:
@@ -64,6 +65,16 @@ def generate(job: Job, studio: Studio) -> Result:
             result.interrupted = True
             break
     return result
+
+
+def _with_vaes(studio: Studio, job: Job) -> Studio:
+    """The studio with the job's VAEs in the checkpoints that it lends."""
+
+    def checkpoint(model: ModelFile) -> Checkpoint:
+        found, vae = studio.checkpoint(model), job.vaes.get(model)
+        return found if vae is None else studio.with_vae(found, vae)
+
+    return replace(studio, checkpoint=checkpoint)
 
 
 def _tiled(studio: Studio, stack: ExitStack) -> Studio:
