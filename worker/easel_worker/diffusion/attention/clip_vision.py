@@ -17,6 +17,7 @@ from easel_worker.diffusion.attention.clip_vision_names import (
 from easel_worker.diffusion.attention.pixels import Pixels, clip_pixels
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import transformers
+from easel_worker.diffusion.parts import build_on_meta
 from easel_worker.diffusion.single_file.fill import Target, fill
 from easel_worker.diffusion.single_file.stored import open_weights
 from easel_worker.diffusion.weights import load_weights, read_config
@@ -135,10 +136,8 @@ def _load_file(path: Path, *, device: torch.device, dtype: torch.dtype, allow_pi
 
 
 def _build(config: Mapping[str, Any], where: str) -> Any:
-    try:
-        with torch.device("meta"):
-            return transformers.CLIPVisionModelWithProjection(
-                transformers.CLIPVisionConfig.from_dict(dict(config))
-            )
-    except Exception as error:  # transformers raises anything for a configuration it cannot follow
-        raise CheckpointError(f"{where} describes no image encoder that we can build: {error}") from error
+    def make() -> Any:
+        known = transformers.CLIPVisionConfig.from_dict(dict(config))
+        return transformers.CLIPVisionModelWithProjection(known)
+
+    return build_on_meta(make, where)
