@@ -17,6 +17,8 @@ from easel_worker.diffusion.attention.clip_vision_names import (
 from easel_worker.diffusion.attention.pixels import Pixels, clip_pixels
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import transformers
+from easel_worker.diffusion.parts import build_on_meta
+from easel_worker.diffusion.single_file.fill import Target, fill
 from easel_worker.diffusion.single_file.stored import open_weights
 from easel_worker.diffusion.weights import load_weights, read_config
 
@@ -109,7 +111,7 @@ def load_clip_vision(
     """
     if path.is_dir():
         config = read_config(path / "config.json")
-        model = _build(config.get("vision_config", config), path)
+        model = _build(config.get("vision_config", config), str(path))
         load_weights(model, path, "model", keep_vision, dtype=dtype, device=device)
     elif path.is_file():
         model = _load_file(path, device=device, dtype=dtype, allow_pickle=allow_pickle)
@@ -126,29 +128,16 @@ def _load_file(path: Path, *, device: torch.device, dtype: torch.dtype, allow_pi
     with open_weights(path, device, allow_pickle=allow_pickle) as stored:
         sources = vision_sources(stored.shapes)
         try:
-            model = _build(vision_config(stored.shapes, sources), path)
+            model = _build(vision_config(stored.shapes, sources), "it")
+            fill(model, sources, "", stored, Target(device, dtype))
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        expected = model.state_dict()
-        missing = sorted(expected.keys() - sources.keys())
-        if missing:
-            raise CheckpointError(f"{path}: weights are missing: {', '.join(missing[:5])}")
-        loaded = {name: stored.read(sources[name], dtype=dtype, device=device) for name in expected}
-    for name, like in expected.items():
-        if loaded[name].shape != like.shape:
-            raise CheckpointError(
-                f"{path}: {sources[name].name} makes a weight of shape {tuple(loaded[name].shape)}, its"
-                f" neighbours ask for {tuple(like.shape)}"
-            )
-    model.load_state_dict(loaded, strict=True, assign=True)
     return model
 
 
-def _build(config: Mapping[str, Any], path: Path) -> Any:
-    try:
-        with torch.device("meta"):
-            return transformers.CLIPVisionModelWithProjection(
-                transformers.CLIPVisionConfig.from_dict(dict(config))
-            )
-    except Exception as error:  # transformers raises anything for a configuration it cannot follow
-        raise CheckpointError(f"{path} describes no image encoder that we can build: {error}") from error
+def _build(config: Mapping[str, Any], where: str) -> Any:
+    def make() -> Any:
+        known = transformers.CLIPVisionConfig.from_dict(dict(config))
+        return transformers.CLIPVisionModelWithProjection(known)
+
+    return build_on_meta(make, where)

@@ -20,6 +20,7 @@ from easel_worker.diffusion.attention.projections import (
     build_resampler,
 )
 from easel_worker.diffusion.errors import CheckpointError, JobError
+from easel_worker.diffusion.single_file.fill import Target, below, fill
 from easel_worker.diffusion.single_file.stored import Shapes, Source, StoredWeights, open_weights
 
 Kind = Literal["base", "plus", "full", "faceid"]
@@ -32,6 +33,7 @@ _BUILDERS: dict[Kind, Callable[[Shapes], Projection]] = {
     "full": build_full,
     "faceid": build_face,
 }
+_PROJECTION = "image_proj."
 _FACE_WIDTH = 512
 """Of ArcFace's embeddings, which no CLIP has as its width."""
 _NAMED_AT_MOST = 5
@@ -138,11 +140,12 @@ def load_ip_adapter(
     Raises:
         CheckpointError: names the file and what is wrong with it.
     """
+    target = Target(device, dtype)
     with open_weights(path, device, allow_pickle=allow_pickle) as stored:
         try:
             kind = find_kind(stored.shapes)
-            projection = _projection(stored, kind, dtype=dtype, device=device)
-            layers = _layers(stored, dtype=dtype, device=device)
+            projection = _projection(stored, kind, target)
+            layers = _layers(stored, target)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
     return IPAdapter(path.stem, path, kind, projection, layers)
@@ -156,7 +159,7 @@ def find_kind(shapes: Shapes) -> Kind:
     """
     if not any(name.startswith("ip_adapter.") for name in shapes):
         raise CheckpointError("it is no IP-Adapter: expected weights image_proj.* and ip_adapter.*")
-    inside = _below(shapes, "image_proj.")
+    inside = below(shapes, _PROJECTION)
     if any(name.startswith("perceiver_resampler.") for name in inside):
         raise CheckpointError(
             "it is an IP-Adapter FaceID Plus, which needs a face recogniser and CLIP; expected one of the"
@@ -176,27 +179,19 @@ def find_kind(shapes: Shapes) -> Kind:
     raise CheckpointError(f"its image_proj.* is of no known kind; its weights begin with: {known}")
 
 
-def _projection(stored: StoredWeights, kind: Kind, *, dtype: torch.dtype, device: torch.device) -> Projection:
-    shapes = _below(stored.shapes, "image_proj.")
+def _projection(stored: StoredWeights, kind: Kind, target: Target) -> Projection:
+    shapes = below(stored.shapes, _PROJECTION)
     try:
         module = _BUILDERS[kind](shapes)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"its image_proj.* lacks weights of the kind {kind!r}: {error}") from error
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    wrong = [name for name, shape in expected.items() if shapes.get(name) != shape]
-    if wrong:
-        told = (f"image_proj.{n} {shapes.get(n, 'missing')}, not {expected[n]}" for n in wrong)
-        raise CheckpointError(f"weights do not fit together: {', '.join([*told][:_NAMED_AT_MOST])}")
-    weights = {
-        name: stored.read(Source(f"image_proj.{name}"), dtype=dtype, device=device) for name in expected
-    }
-    module.load_state_dict(weights, strict=True, assign=True)
-    return module.eval().requires_grad_(False)
+    sources = {name: Source(name) for name in shapes}
+    fill(module, sources, _PROJECTION, stored, target)
+    module.eval().requires_grad_(False)
+    return module
 
 
-def _layers(
-    stored: StoredWeights, *, dtype: torch.dtype, device: torch.device
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _layers(stored: StoredWeights, target: Target) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Files number all of the UNet's attention layers, of which every second is a cross-attention."""
     found = (re.fullmatch(r"ip_adapter\.(\d+)\.to_k_ip\.weight", name) for name in stored.shapes)
     layers = []
@@ -205,12 +200,8 @@ def _layers(
         shapes = {stored.shapes.get(name) for name in names}
         if len(shapes) != 1 or len(shapes.pop() or ()) != 2:
             raise CheckpointError(f"{' and '.join(names)} should be two matrices of one shape")
-        key, value = (stored.read(Source(name), dtype=dtype, device=device) for name in names)
+        key, value = (stored.read(Source(name), dtype=target.dtype, device=target.device) for name in names)
         layers.append((key, value))
     if not layers:
         raise CheckpointError("it has no weights ip_adapter.*.to_k_ip.weight")
     return layers
-
-
-def _below(shapes: Shapes, prefix: str) -> dict[str, tuple[int, ...]]:
-    return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
