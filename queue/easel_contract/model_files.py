@@ -1,4 +1,4 @@
-"""VAEs, LoRAs and embeddings in the data directory: their names, and what their headers tell.
+"""LoRAs and embeddings in the data directory: their names, and what their headers tell.
 
 Only safetensors files are read: nothing in them is ever run. A header is read without the weights behind it.
 """

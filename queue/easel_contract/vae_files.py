@@ -28,7 +28,7 @@ _BESIDE = ".vae"
 class VaeFile:
     """One VAE on disk: a file, or a folder in diffusers' format.
 
-    name: what `sd_vae` calls it: the name of its file with suffix; with its folders where another has the same.
+    name: what `sd_vae` calls it: its file's name with suffix; with its folders where another has the same.
     stamp: changes when it is replaced.
     """
 

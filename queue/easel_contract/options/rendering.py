@@ -23,7 +23,7 @@ class ModelOptions(OptionGroup):
     )
     sd_vae: str = Field(
         "Automatic",
-        description="Automatic (the file beside the checkpoint, else its own), None (its own), or a file's name.",
+        description="Automatic (the one beside the checkpoint, or its own), None (its own), or a file.",
     )
     sd_vae_overrides_per_model_preferences: bool = Field(
         True, description="A file in sd_vae wins over the VAE beside a checkpoint; otherwise that one wins."

@@ -88,6 +88,11 @@ class Desk:
         context = RunContext(job, progress, lambda job, image: seen.previews.append(image))
         return self.handler.run(self.handler.prepare(task), context), seen
 
+    def render(self, plan: Plan) -> Pixels:
+        """The one picture of a task that is prepared already."""
+        [picture] = pixels(self.handler.run(plan, RunContext(Job(self.task()), lambda job, told: None)))
+        return picture
+
     def images(self, **body: Any) -> list[Pixels]:
         """The pictures of a request."""
         return pixels(self.run(**body)[0])

@@ -44,7 +44,7 @@ def test_a_vae_that_the_service_is_set_to_is_refused_unless_the_request_has_anot
     task = desk.task()
     stored = replace(task, meta={**task.meta, "options": json.dumps(asked)})
     with pytest.raises(
-        ContractError, match="no VAE 'other.safetensors'.*use one of Automatic, None"
+        ContractError, match=r"no VAE 'other\.safetensors'.*use one of Automatic, None"
     ) as caught:
         desk.handler.prepare(stored)
     assert caught.value.field == "sd_vae"

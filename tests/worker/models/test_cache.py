@@ -1,4 +1,4 @@
-"""The model cache's two tiers, seen from outside: what is loaded, moved and thrown out, and in which order."""
+"""The model cache's two tiers from outside: what is loaded, moved and thrown out, and in which order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Shelf:
             return Model(name, nbytes, self.log)
 
         key = Key(kind, name, Path("/models") / name, stamp)
-        return self.cache.get(key, load, expected=nbytes)
+        return self.cache.get(key, load, expected=lambda: nbytes)
 
     def said(self) -> list[str]:
         """What happened since the last look."""
@@ -204,7 +204,7 @@ def test_models_are_loaded_so_that_they_may_be_changed_later() -> None:
             """Nowhere to go."""
 
     with torch.inference_mode():
-        got = shelf.cache.get(Key("vae", "v", Path("v")), lambda: Weight(torch.zeros(1)), expected=1)
+        got = shelf.cache.get(Key("vae", "v", Path("v")), lambda: Weight(torch.zeros(1)), expected=lambda: 1)
     got.tensor.add_(1)
     assert got.tensor.item() == 1
 

@@ -95,8 +95,8 @@ class Job:
 
     width, height: pixels; what is rendered is rounded down to multiples of 8. seed_resize_from: (width,
     height) in pixels that the noise is made for, or None. source: img2img's, None for txt2img;
-    denoising_strength is img2img's. vaes: which of the job's checkpoints draw with the VAE of another file than
-    their own.
+    denoising_strength is img2img's. vaes: which of the job's checkpoints draw with the VAE of another file
+    than their own.
     """
 
     model: ModelFile

@@ -57,8 +57,8 @@ class Plan:
     """The request's own, before its script."""
     work: Work
     hashes: Mapping[ModelFile | VaeFile, Future[str]]
-    """SHA-256 of every checkpoint that its jobs begin with and of the VAEs, computed while it is rendered; empty
-    where there is no file to read."""
+    """SHA-256 of every checkpoint that its jobs begin with and of their VAEs, computed while it is rendered;
+    empty where there is no file to read."""
     save_dir: SaveDir | None
     networks_need: str = ""
     """The networks of the request as the queue compares them; see `easel_contract.needs`."""

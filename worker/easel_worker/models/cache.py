@@ -125,12 +125,12 @@ class ModelCache:
             for entry in self._entries.values():
                 entry.in_use = False
 
-    def get(self, key: Key, load: Callable[[], M], *, expected: int) -> M:
+    def get(self, key: Key, load: Callable[[], M], *, expected: Callable[[], int]) -> M:
         """The model of a key, on the device: at hand, moved from RAM, or loaded there.
 
         Args:
             load: Loads it to the device. What it raises passes through and leaves no trace.
-            expected: Bytes that it will take, as far as they can be known before.
+            expected: Asked before loading: how many bytes it will take, as far as that can be known.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -161,14 +161,14 @@ class ModelCache:
         """What there is, the newest last. May be called from any thread."""
         return self._held
 
-    def _loaded(self, key: Key, load: Callable[[], Any], expected: int) -> _Entry:
+    def _loaded(self, key: Key, load: Callable[[], Any], expected: Callable[[], int]) -> _Entry:
         here = (key.kind, key.path)
         self._drop([one for one in self._entries if (one.kind, one.path) == here and one.stamp != key.stamp])
         if key.kind == CHECKPOINT and self._checkpoints:
             same = [other for other, entry in self._entries.items() if other.kind == CHECKPOINT]
             idle = [other for other in same if not self._entries[other].in_use]
             self._drop(idle[: max(len(same) - self._checkpoints + 1, 0)])
-        self._make_room(expected)
+        self._make_room(expected())
         self._reclaim()
         # A task runs in inference mode, and tensors born in it could never be changed outside of it.
         with torch.inference_mode(mode=False):

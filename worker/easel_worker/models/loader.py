@@ -45,7 +45,9 @@ class ModelLoader:
         """A checkpoint with the VAE that is in its own file."""
         key = Key(CHECKPOINT, model.name, model.path, model.stamp)
         return self.cache.get(
-            key, lambda: self._load(model), expected=expected_nbytes(checkpoint_files(model), self.dtype)
+            key,
+            lambda: self._load(model),
+            expected=lambda: expected_nbytes(checkpoint_files(model), self.dtype),
         )
 
     def with_vae(self, checkpoint: Checkpoint, file: VaeFile) -> Checkpoint:
@@ -69,9 +71,8 @@ class ModelLoader:
             return vae
 
         key = Key(VAE, file.name, file.path, file.stamp, variant=factor)
-        return with_vae(
-            checkpoint, self.cache.get(key, load, expected=expected_nbytes(file.weights, self.dtype))
-        )
+        vae = self.cache.get(key, load, expected=lambda: expected_nbytes(file.weights, self.dtype))
+        return with_vae(checkpoint, vae)
 
     def _load(self, model: ModelFile) -> Checkpoint:
         began = time.monotonic()

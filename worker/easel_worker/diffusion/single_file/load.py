@@ -22,7 +22,7 @@ from easel_worker.diffusion.single_file.ldm_unet import unet_config, unet_source
 from easel_worker.diffusion.single_file.ldm_vae import ldm_vae, vae_prefix
 from easel_worker.diffusion.single_file.prediction import find_prediction, is_zero_terminal_snr
 from easel_worker.diffusion.single_file.stored import StoredWeights, open_weights
-from easel_worker.diffusion.tokenizer import clip_tokenizer
+from easel_worker.diffusion.tokenizer import shared_tokenizer
 
 SCHEDULER: Mapping[str, Any] = {
     "beta_start": 0.00085,
@@ -76,7 +76,7 @@ def _parts(path: Path, stored: StoredWeights, target: Target, *, own_vae: bool) 
     fill(unet, unet_sources(shapes), UNET, stored, target)
     beside = None if own_vae and any(name.startswith(VAE) for name in stored.shapes) else vae_beside(path)
     vae = _vae(beside, stored, family, told.get("vae", {}), target)
-    tokenizer = clip_tokenizer()
+    tokenizer = shared_tokenizer()
     prediction = find_prediction(path, stored, family, unet)
     return ModelParts(
         unet=unet,

@@ -13,6 +13,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import safe_open
+from easel_worker.diffusion.placing import place
 
 Shapes = Mapping[str, tuple[int, ...]]
 TOLD = "easel.config"
@@ -64,14 +65,12 @@ class StoredWeights:
         self._close(kind, error, trace)
 
     def read(self, source: Source, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """A copy of a weight on `device`; numbers with a fraction become `dtype`."""
+        """A weight in a place of its own, see `place`."""
         # Fused attention matrices are asked for three times in turn.
         if self._last is None or self._last[0] != source.name:
             self._last = source.name, self._reader.get_tensor(source.name)
         taken = source.take(self._last[1])
-        wanted = dtype if taken.is_floating_point() else taken.dtype
-        # Never a view of the mapped file: that would die with the process if the file were overwritten.
-        return torch.empty(taken.shape, dtype=wanted, device=device).copy_(taken)
+        return place(taken, dtype=dtype, device=device)
 
     def told(self) -> dict[str, dict[str, int]]:
         """What the header says under `TOLD`; what is not in `TELLABLE` is ignored."""
