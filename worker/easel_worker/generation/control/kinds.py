@@ -23,6 +23,14 @@ class Kind(Enum):
     IMAGE_PROMPT = "image prompt"
     """CLIP's view of the picture joins the prompt, through an IP-Adapter."""
 
+    REVISION = "revision"
+    """CLIP's view of the picture stands in for the prompt's pooled vector, in SDXL; no model."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether CLIP looks at the picture itself, so that there is no map."""
+        return self in (Kind.IMAGE_PROMPT, Kind.REVISION)
+
 
 def kind_of(module: str) -> Kind:
     """The kind of a module, by its canonical name."""
@@ -30,6 +38,8 @@ def kind_of(module: str) -> Kind:
         return Kind.INPAINT
     if module.startswith("reference_"):
         return Kind.REFERENCE
+    if module.startswith("revision_"):
+        return Kind.REVISION
     return Kind.IMAGE_PROMPT if module.startswith("ip-adapter") else Kind.MAP
 
 
