@@ -30,7 +30,7 @@ _DETECTED = {
     "properties": {
         **_INFO,
         "images": _TEXTS,
-        "tensor": _TEXTS,
+        "warnings": _TEXTS,
         "poses": {"type": "array", "items": {"$ref": f"#/components/schemas/{Pose.__name__}"}},
     },
     "required": ["info"],
@@ -42,7 +42,7 @@ router = APIRouter(tags=["ControlNet"], route_class=RawRoute)
 
 @router.post(DETECT_PATH, summary="Run a preprocessor", **route_options(DetectRequest, result=_DETECTED))
 async def detect(request: Request) -> Response:
-    """Answers or queues as txt2img does: one entry of `images`, or of `tensor`, for each picture."""
+    """Answers or queues as txt2img does: one entry of `images` for each picture."""
     return await serve(request, DETECT_PATH, parse_detect)
 
 

@@ -69,8 +69,8 @@ class DetectRequest(BaseModel):
 def parse_detect(body: bytes, limits: Limits) -> DetectRequest:
     """Read and check a body. Whether the module's files are there is the worker's to say: `Module.require`.
 
-    The answer, as JSON: ``{"info": "Success", "images": [base64…]}``, with ``"tensor": [base64…]`` instead
-    for modules that make embeddings, and ``"poses": [pose…]`` beside the images of OpenPose's.
+    The answer, as JSON: ``{"info": "Success", "images": [base64…]}``, with ``"poses": [pose…]`` beside the
+    images of OpenPose's, and ``"warnings": [text…]`` where there are any.
 
     Raises:
         ContractError: 422; of the kind `REFUSED` with A1111's text.
