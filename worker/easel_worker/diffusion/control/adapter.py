@@ -51,8 +51,9 @@ class T2IModel(ControlModel):
         # Clients send five weights for Stable Diffusion 1.x, whose last acts nowhere.
         return (self.layers, self.layers + 1) if self.family == "sd1" else (self.layers,)
 
-    def forget(self) -> None:
-        self._built = None
+    def rebind(self) -> None:
+        if self._built is not None:
+            fill(self._built.module, self.weights, self.name)
 
     def misfit(self, unet: Any) -> str | None:
         places = _places(self.config, unet.config)

@@ -1,13 +1,14 @@
 """control-LoRAs: a ControlNet whose copied half is the checkpoint's own weights plus products of two small
 matrices (Stability AI, "Control-LoRA", 2023).
 
-The checkpoint's weights are shared, never copied: what the products add is computed beside each layer, as
-up(down(x)), which is (W + up @ down) x but for rounding.
+The checkpoint's weights are lent for each forward pass, never copied: what the products add is computed
+beside each layer, as up(down(x)), which is (W + up @ down) x but for rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +20,7 @@ from torch.nn import functional
 from easel_worker.diffusion.control.config import from_checkpoint
 from easel_worker.diffusion.control.model import ControlModel, fill
 from easel_worker.diffusion.control.network import Network, build_network, misfit_of
+from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.single_file.stored import Shapes
 
 _UP, _DOWN = ".up", ".down"
@@ -34,46 +36,101 @@ def whole_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     return whole
 
 
+@dataclass(frozen=True, eq=False)
+class _Loan:
+    """A parameter of ours that is the UNet's; both by the dictionary that holds it."""
+
+    ours: dict[str, Any]
+    theirs: dict[str, Any]
+    name: str
+    channels: int | None = None
+    """Input channels to take; None for all."""
+
+    def take(self) -> None:
+        weight = self.theirs[self.name]
+        if self.channels is not None:
+            weight = nn.Parameter(weight[:, : self.channels], requires_grad=False)
+        self.ours[self.name] = weight
+
+
+class LoanNetwork(Network):
+    """A network that has a UNet's weights only while it runs: moved, changed or thrown out, they are so here
+    too."""
+
+    def __init__(self, module: Any, config: Mapping[str, Any], loans: Sequence[_Loan]) -> None:
+        super().__init__(module, config)
+        self._loans = [(loan, loan.ours[loan.name]) for loan in loans]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        try:
+            for loan, _ in self._loans:
+                loan.take()
+            yield
+        finally:
+            for loan, without_memory in self._loans:
+                loan.ours[loan.name] = without_memory
+
+
 @dataclass(eq=False)
 class ControlLora(ControlModel):
     """A control-LoRA; see `ControlModel`."""
 
-    # An entry goes with its UNet, so that a checkpoint's weights are not kept alive from here.
-    _built: MutableMapping[Any, Network] = field(default_factory=WeakKeyDictionary, init=False)
+    # An entry goes with its UNet.
+    _built: MutableMapping[Any, LoanNetwork] = field(default_factory=WeakKeyDictionary, init=False)
 
-    def forget(self) -> None:
+    def rebind(self) -> None:
         self._built.clear()
 
     def misfit(self, unet: Any) -> str | None:
         return misfit_of(self, unet)
 
-    def attach(self, unet: Any) -> Network:
+    def attach(self, unet: Any) -> LoanNetwork:
         network = self._built.get(unet)
         if network is None:
             network = self._built[unet] = self._build(unet)
-        # Bound each time: a LoRA may have put other tensors into the UNet since.
-        fill(network.module, self._bound(network.module, unet), self.name)
         return network
 
-    def _build(self, unet: Any) -> Network:
+    def _build(self, unet: Any) -> LoanNetwork:
         config = from_checkpoint(self.config, unet.config)
         module = build_network(config, self.name)
+        loans = []
+        for name, parameter in list(module.named_parameters()):
+            if name not in self.weights:
+                loans.append(self._loan(name, parameter, module, unet))
+        own = {name: self.weights[name] for name, _ in module.named_parameters() if name in self.weights}
+        fill(module, own, self.name, whole=False)
         for name, layer in module.named_modules():
             up, down = self.weights.get(name + _UP), self.weights.get(name + _DOWN)
-            if up is not None and down is not None:
-                layer.register_forward_hook(_beside(layer, up, down))
-        return Network(module, config)
-
-    def _bound(self, module: nn.Module, unet: Any) -> dict[str, torch.Tensor]:
-        base = unet.state_dict()
-        bound = {}
-        for name, like in module.state_dict().items():
-            found = self.weights.get(name, base.get(name))
-            if found is None:
+            if up is None or down is None:
                 continue
-            # A checkpoint for inpainting has further channels, which control networks do not see.
-            bound[name] = found[:, : like.shape[1]] if name == "conv_in.weight" else found
-        return bound
+            shape = layer.weight.shape
+            if up.numel() != shape[0] * len(down) or down.numel() != len(down) * shape[1:].numel():
+                raise CheckpointError(
+                    f"{self.name} is a control-LoRA whose factors {name}.up and .down do not make a weight of"
+                    f" shape {tuple(shape)}"
+                )
+            layer.register_forward_hook(_beside(layer, up, down))
+        return LoanNetwork(module, config, loans)
+
+    def _loan(self, name: str, parameter: nn.Parameter, module: nn.Module, unet: Any) -> _Loan:
+        place, _, end = name.rpartition(".")
+        try:
+            theirs = unet.get_submodule(place)._parameters
+            shape = tuple(theirs[end].shape)
+        except (AttributeError, KeyError):
+            raise CheckpointError(f"{self.name} is a control-LoRA that lacks {name}") from None
+        # A checkpoint for inpainting has further channels, which control networks do not see.
+        channels = None
+        if name == "conv_in.weight" and shape[1] > parameter.shape[1]:
+            channels = parameter.shape[1]
+            shape = (shape[0], channels, *shape[2:])
+        if shape != tuple(parameter.shape):
+            raise CheckpointError(
+                f"{self.name} is a control-LoRA that asks for {name} of shape {tuple(parameter.shape)}, the"
+                f" checkpoint's is {shape}"
+            )
+        return _Loan(module.get_submodule(place)._parameters, theirs, end, channels)
 
 
 def _beside(

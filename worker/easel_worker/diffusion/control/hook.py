@@ -12,7 +12,7 @@ from torch.nn import functional
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control.adapter import Adapter
 from easel_worker.diffusion.control.args import ControlArgs
-from easel_worker.diffusion.control.model import Attached, ControlModel
+from easel_worker.diffusion.control.model import ControlModel
 from easel_worker.diffusion.control.network import Network
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance_hooks import Residuals, UNetInput
@@ -83,7 +83,7 @@ class ControlHook:
             self._attach(inputs.checkpoint)
         if self._attached is None or not self._controlled(inputs.rows):
             return None
-        with tiling(self._attached.module, enabled=self.args.tiling):
+        with self._attached.running(), tiling(self._attached.module, enabled=self.args.tiling):
             if isinstance(self._attached, Network):
                 return self._residuals(self._attached, inputs)
             return self._features(self._attached, inputs)
@@ -92,7 +92,7 @@ class ControlHook:
         """Go on beside this checkpoint, or not at all where it is of another kind (a refiner)."""
         self._unet = checkpoint.unet
         fits = self.model.misfit(checkpoint.unet) is None
-        self._attached: Attached | None = self.model.attach(checkpoint.unet) if fits else None
+        self._attached: Network | Adapter | None = self.model.attach(checkpoint.unet) if fits else None
         self._hint = self._hint.to(device=checkpoint.device, dtype=checkpoint.dtype)
         self._embedded: torch.Tensor | None = None
         self._scaled: list[torch.Tensor] | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -13,6 +14,10 @@ from torch import nn
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control.kinds import ControlKind
 from easel_worker.diffusion.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from easel_worker.diffusion.control.adapter import Adapter
+    from easel_worker.diffusion.control.network import Network
 
 ControlFamily = Literal["sd1", "sd2", "sdxl"]
 
@@ -38,10 +43,15 @@ def family_of(config: Mapping[str, Any]) -> ControlFamily:
     return "sd2" if config.get("use_linear_projection") else "sd1"
 
 
-class Attached(ABC):
+class Attached:
     """A network that is ready for one checkpoint's UNet. module: with all its layers, for `tiling`."""
 
     module: nn.Module
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """To be held around each forward pass."""
+        yield
 
 
 @dataclass(eq=False)
@@ -70,14 +80,14 @@ class ControlModel(ABC):
         return (self.layers,)
 
     def to(self, device: torch.device) -> ControlModel:
-        """Move the weights, in place. Hooks made before go on where they are."""
+        """Move the weights, in place, between passes."""
         self.weights = {name: tensor.to(device) for name, tensor in self.weights.items()}
-        self.forget()
+        self.rebind()
         return self
 
     @abstractmethod
-    def forget(self) -> None:
-        """Let go of what was built for checkpoints."""
+    def rebind(self) -> None:
+        """Give what was built the weights where they are now, or let go of it."""
 
     @abstractmethod
     def misfit(self, unet: Any) -> str | None:
@@ -85,7 +95,7 @@ class ControlModel(ABC):
         fits."""
 
     @abstractmethod
-    def attach(self, unet: Any) -> Attached:
+    def attach(self, unet: Any) -> Network | Adapter:
         """The network as it works beside this UNet, which it fits. Cheap the second time."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:
@@ -94,7 +104,8 @@ class ControlModel(ABC):
 
 
 def compare(model: ControlModel, mine: Mapping[str, Any], unet: Any) -> str | None:
-    """`ControlModel.misfit` of a network whose configuration has the entries `mine` in common with a UNet's."""
+    """`ControlModel.misfit` of a network that has the entries `mine` of its configuration in common with a
+    UNet's."""
     theirs = {key: _plain(unet.config.get(key)) for key in mine}
     wrong = [key for key, value in mine.items() if _plain(value) != theirs[key]]
     if not wrong:
@@ -110,9 +121,9 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
-def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str) -> Any:
-    """`module`, built on the meta device, with these weights, which are shared, not copied. What is no part of
-    it is left out.
+def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str, *, whole: bool = True) -> Any:
+    """`module`, built on the meta device, with these weights, which are shared, not copied. What is no part
+    of it is left out. whole: none may be missing.
 
     Raises:
         CheckpointError: a weight is missing or has another shape; begins with `name`.
@@ -120,6 +131,8 @@ def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str) -> Any:
     chosen: dict[str, torch.Tensor] = {}
     for key, like in module.state_dict().items():
         weight = weights.get(key)
+        if weight is None and not whole:
+            continue
         if weight is None:
             raise CheckpointError(f"{name} lacks the weight {key} (by diffusers' names)")
         if weight.shape != like.shape:
@@ -127,5 +140,5 @@ def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str) -> Any:
                 f"{name}: {key} has shape {tuple(weight.shape)}, its neighbours ask for {tuple(like.shape)}"
             )
         chosen[key] = weight
-    module.load_state_dict(chosen, strict=True, assign=True)
+    module.load_state_dict(chosen, strict=whole, assign=True)
     return module.eval().requires_grad_(False)

@@ -19,9 +19,7 @@ _LEVELS = 4
 
 def control_names(stored: Iterable[str]) -> dict[str, str]:
     """The name in the file of each of diffusers' names; what is no part of the network is left out."""
-    known = tuple(stored)
-    prefix = next((one for one in _PREFIXES if any(name.startswith(one) for name in known)), "")
-    plain = {name[len(prefix) :]: name for name in known if name.startswith(prefix)}
+    plain = _below(stored, _PREFIXES)
     if any(name.startswith("controlnet_down_blocks.") for name in plain):
         return plain
     layers = residual_blocks(plain)
@@ -55,10 +53,7 @@ def adapter_names(stored: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     Raises:
         CheckpointError: its blocks have parts that no published adapter for Stable Diffusion 1.x or XL has.
     """
-    prefix = next(
-        (one for one in ("adapter.", "module.") if any(name.startswith(one) for name in stored)), ""
-    )
-    plain = {name[len(prefix) :]: name for name in stored if name.startswith(prefix)}
+    plain = _below(stored, ("adapter.", "module."))
     for part in (".skep.", ".down_opt."):
         if any(part in name for name in plain):
             raise CheckpointError(f"its blocks have a part *{part}*, which is not supported")
@@ -77,8 +72,11 @@ def _flat(name: str, per_level: int) -> str:
         return name
     level, block = divmod(int(found[1]), per_level)
     inside = found[2]
-    return (
-        f"body.{level}.{inside}"
-        if inside.startswith("in_conv.")
-        else f"body.{level}.resnets.{block}.{inside}"
-    )
+    return f"body.{level}." + (inside if inside.startswith("in_conv.") else f"resnets.{block}.{inside}")
+
+
+def _below(names: Iterable[str], prefixes: tuple[str, ...]) -> dict[str, str]:
+    """Whole names by what follows the first of the prefixes that occurs; by themselves where none does."""
+    known = tuple(names)
+    prefix = next((one for one in prefixes if any(name.startswith(one) for name in known)), "")
+    return {name[len(prefix) :]: name for name in known if name.startswith(prefix)}

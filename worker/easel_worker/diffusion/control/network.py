@@ -41,19 +41,17 @@ class Network(Attached):
             return None
         known = UNION_TYPES[: self._types]
         if name not in known:
-            raise ValueError(
-                f"{name!r} is not known to this model, use one of {', '.join((*known, UNKNOWN))}"
-            )
+            raise ValueError(f"{name!r} is unknown to this model, use one of {', '.join((*known, UNKNOWN))}")
         return known.index(name)
 
     def embed_hint(self, hint: torch.Tensor, control_type: int | None) -> torch.Tensor:
         """What is added to the latents' features: (n, 3, H, W) -> (n, channels, H / 8, W / 8)."""
         net = self.module
-        embedded = net.controlnet_cond_embedding(hint.flip(1) if self._flips else hint)
+        embedded: torch.Tensor = net.controlnet_cond_embedding(hint.flip(1) if self._flips else hint)
         if control_type is None:
-            return embedded  # type: ignore[no-any-return] # diffusers is untyped
-        # The published code attends over the batch, where a picture's rows all hold the same vector: attention
-        # to itself. So it is computed that way, and pictures of a batch do not see each other.
+            return embedded
+        # The published code attends over the batch, whose rows of one picture all hold the same vector: so
+        # each attends to itself. Computed that way, the pictures of a batch do not see each other.
         token = embedded.mean(dim=(2, 3)) + net.task_embedding[control_type]
         for layer in net.transformer_layes:
             token = token + _values(layer.attn, layer.ln_1(token))
@@ -144,12 +142,13 @@ def misfit_of(model: ControlModel, unet: Any) -> str | None:
 
 @dataclass(eq=False)
 class ControlNet(ControlModel):
-    """A whole ControlNet, or a union model: one network for several kinds of hints (xinsir/ControlNetPlus)."""
+    """A whole ControlNet, or a union model: one for several kinds of hints (xinsir/ControlNetPlus)."""
 
     _built: tuple[dict[str, Any], Network] | None = field(default=None, init=False)
 
-    def forget(self) -> None:
-        self._built = None
+    def rebind(self) -> None:
+        if self._built is not None:
+            fill(self._built[1].module, self.weights, self.name)
 
     def misfit(self, unet: Any) -> str | None:
         return misfit_of(self, unet)
