@@ -1,9 +1,9 @@
 """One side of the model comparison: Easel, diffusers or safetensors alone, in a process of its own.
 
 Reads one JSON job per line from stdin and answers each with {"s": seconds, "rss": the process's largest
-memory so far, in bytes}. Jobs are {"do": "load", "path", "config"} (from the file to weights in memory, in the
-side's number format, every page of them read) and {"do": "switch", "paths"} (from one model to another that
-was used before; the seconds of one switch).
+memory so far, in bytes}. Jobs are {"do": "load", "path", "config"} (from the file to weights in memory, in
+the side's number format, every page of them read) and {"do": "switch", "paths", "times"} (from one model to
+another that was used before; the seconds of one switch).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, ControlNetUnionModel, T2IAdapter
+from diffusers import ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from easel_shapes.single_file import unet_name
@@ -72,6 +72,15 @@ def small_adapter(
         ).requires_grad_(False)
 
 
+def add_control(data_dir: Path, checkpoint: str, name: str, seed: int = 0) -> Path:
+    """Put a ControlNet for one of a data directory's checkpoints (a folder) beside it."""
+    unet = UNet2DConditionModel.from_pretrained(
+        str(data_dir / "models/Stable-diffusion" / checkpoint / "unet")
+    )
+    path = data_dir / "models" / "ControlNet" / f"{name}.safetensors"
+    return write_original_file(small_controlnet(unet, seed), path)
+
+
 def _trained(net: Any, unet: Any, seed: int) -> Any:
     """The UNet's weights where it has them, all a little changed; what starts at zero no longer is."""
     base = unet.state_dict()
@@ -83,8 +92,9 @@ def _trained(net: Any, unet: Any, seed: int) -> Any:
                 weight.add_(torch.randn_like(weight), alpha=0.02)
             elif name.startswith(("controlnet_down", "controlnet_mid", "spatial_ch_projs")):
                 weight.copy_(torch.randn_like(weight) * 0.1)
-            elif name.startswith("controlnet_cond_embedding.conv_out"):
-                weight.copy_(torch.randn_like(weight) * 0.5)
+            elif name.startswith("controlnet_cond_embedding.") and weight.ndim == 4:
+                # Enough to keep a hint's contrast through all of them.
+                weight.copy_(torch.randn_like(weight) * (2.0 / weight[0].numel() ** 0.5))
     return net.eval().requires_grad_(False)
 
 
@@ -157,6 +167,11 @@ def write_control_lora(net: Any, unet: Any, path: Path, rank: int = RANK) -> tup
 
 def write_original_adapter(adapter: Any, path: Path) -> Path:
     """One file with the names of TencentARC's T2I-Adapter."""
+    return _save(original_adapter_weights(adapter), path)
+
+
+def original_adapter_weights(adapter: Any) -> Weights:
+    """A T2I-adapter's weights by their first names."""
     light = adapter.config.adapter_type == "light_adapter"
     per_level = adapter.config.num_res_blocks
     weights = {}
@@ -170,7 +185,7 @@ def write_original_adapter(adapter: Any, path: Path) -> Path:
             rest = rest[1:] if rest[0] == "resnets" else rest
             plain = ".".join(["body", str(int(level) * per_level + block), *rest])
         weights[plain] = tensor
-    return _save(weights, path)
+    return weights
 
 
 def as_pickle(weights: Mapping[str, torch.Tensor], path: Path) -> Path:

@@ -112,7 +112,7 @@ def test_the_clouds_keys_inside_alwayson_scripts() -> None:
         ({"subseed_strength": 1.5}, "subseed_strength", 422),
         ({"script_name": "sd upscale"}, "script_name", 422),
         ({"alwayson_scripts": {"ControlNet": {"args": [{"enabled": False}, {"module": "canny"}]}}},
-         "alwayson_scripts.ControlNet.args.1", 422),
+         "alwayson_scripts.controlnet.args[1].model", 422),
         ({"alwayson_scripts": {"save_dir": {"a": 1}}}, "alwayson_scripts.save_dir", 422),
         ({"alwayson_scripts": {"save_dir": "../../etc"}}, "alwayson_scripts.save_dir", 422),
         ({"override_settings": {"CLIP_stop_at_last_layers": 99}},

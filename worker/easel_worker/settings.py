@@ -97,6 +97,8 @@ class WorkerSettings(CommonSettings):
             "easel_worker.handlers.generation:GenerationHandler",
             "easel_worker.handlers.extras:ExtrasHandler",
             "easel_worker.handlers.interrogate:InterrogateHandler",
+            "easel_worker.handlers.detect:DetectHandler",
+            "easel_worker.handlers.poses:PoseHandler",
         ),
         description="What the worker serves: module:attribute, comma separated.",
     )

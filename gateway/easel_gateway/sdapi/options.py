@@ -81,6 +81,7 @@ def _shown(gateway: Gateway, stored: Mapping[str, Any]) -> dict[str, Any]:
         "api_enable_requests": rules.urls,
         "api_forbid_local_requests": not rules.local_hosts,
         "api_useragent": rules.user_agent,
+        "control_net_unit_count": gateway.settings.controlnet_units,
     }
     model = _checkpoint(gateway, shown[CHECKPOINT])
     if model is not None:

@@ -13,6 +13,8 @@ FOLDER: Final = "annotators"
 """Below ``models/``: the files that modules need."""
 
 SAFETENSORS: Final = ".safetensors"
+SINGLE: Final = (SAFETENSORS, ".pth", ".pt", ".bin")
+"""Suffixes of a network in one file, the preferred one first."""
 
 RESOLUTION: Final = Slider("Resolution", 64, 2048, 512, 8)
 """Pixels of the shorter side that most modules work at."""
@@ -26,9 +28,9 @@ class Module:
     resolution: None where it works at the picture's own size. a, b: What `threshold_a` and `threshold_b` mean
     to it. weights: Files that it needs, below ``models/annotators``; a ``.safetensors`` of the same stem
     stands in for a pickle; a name without a suffix is a folder of transformers', with ``config.json`` and
-    weights. supported: Easel can run it, given these files. model_free: It works without a model. needs_mask:
-    It does nothing without a mask, except where the picture is outpainted. tensor: It makes embeddings for an
-    adapter instead of a picture.
+    weights, or (where `tensor`) a single file of that stem. supported: Easel can run it, given these files.
+    model_free: It works without a model. needs_mask: It does nothing without a mask, except where the picture
+    is outpainted. tensor: It makes embeddings for an adapter instead of a picture.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Module:
 
     def files(self, models: Path) -> list[Path]:
         """Its weights below the directory `models`, where each is; the preferred path where it is missing."""
-        return [_place(models / FOLDER / name) for name in self.weights]
+        return [_place(models / FOLDER / name, single=self.tensor) for name in self.weights]
 
     def missing(self, models: Path) -> list[Path]:
         """The files that somebody still has to put there."""
@@ -78,9 +80,13 @@ class Module:
             )
 
 
-def _place(path: Path) -> Path:
-    beside = path.with_suffix(SAFETENSORS)
-    return beside if path.suffix and not path.is_file() and beside.is_file() else path
+def _place(path: Path, *, single: bool) -> Path:
+    """Where a file or folder is; `single`: one file may stand in for the folder."""
+    if _is_there(path):
+        return path
+    others = SINGLE if single and not path.suffix else (SAFETENSORS,) if path.suffix else ()
+    beside = [path.with_suffix(suffix) for suffix in others]
+    return next((other for other in beside if other.is_file()), path)
 
 
 def _is_there(path: Path) -> bool:

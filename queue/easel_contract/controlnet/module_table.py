@@ -13,8 +13,8 @@ from easel_contract.controlnet.sliders import Slider
 
 _DARK: Final = " (from white bg & black line)"
 
-_MIDAS: Final = ("dpt_hybrid-midas-501f0c75.pt",)
-_OPENPOSE: Final = ("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth")
+_MIDAS: Final = ("dpt_hybrid_midas",)
+_BODY, _HAND, _FACE = "body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"
 _DWPOSE: Final = ("yolox_l.onnx", "dw-ll_ucoco_384.onnx")
 _CLIP_H: Final = ("clip_vision/clip_h",)
 _CLIP_G: Final = ("clip_vision/clip_g",)
@@ -97,8 +97,8 @@ TRAINED: Final[tuple[Module, ...]] = (
         supported=False,
         needs_mask=True,
     ),
-    Module("lineart", "lineart_realistic", _LINES, weights=("sk_model.pth", "sk_model2.pth")),
-    Module("lineart_coarse", "lineart_coarse", _LINES, weights=("sk_model.pth", "sk_model2.pth")),
+    Module("lineart", "lineart_realistic", _LINES, weights=("sk_model.pth",)),
+    Module("lineart_coarse", "lineart_coarse", _LINES, weights=("sk_model2.pth",)),
     Module("lineart_anime", "lineart_anime", _LINES, weights=("netG.pth",)),
     Module("lineart_anime_denoise", "lineart_anime_denoise", _LINES, weights=("erika.pth",), supported=False),
     Module("hed", "softedge_hed", _SOFT, weights=("ControlNetHED.pth",)),
@@ -146,8 +146,9 @@ TRAINED: Final[tuple[Module, ...]] = (
         a=_NEAR,
         b=_BACKGROUND,
         weights=("res101.pth", "latest_net_G.pth"),
+        supported=False,
     ),
-    Module("depth_zoe", "depth_zoe", _DEPTH, weights=("ZoeD_M12_N.pt",)),
+    Module("depth_zoe", "depth_zoe", _DEPTH, weights=("zoedepth",)),
     Module("depth_anything", "depth_anything", _DEPTH, weights=("depth_anything",)),
     Module("depth_anything_v2", "depth_anything_v2", _DEPTH, weights=("depth_anything_v2",)),
     Module(
@@ -167,10 +168,11 @@ TRAINED: Final[tuple[Module, ...]] = (
         weights=("dsine.pt",),
         supported=False,
     ),
-    *(
-        Module(name, name, _POSE, weights=_OPENPOSE)
-        for name in ("openpose", "openpose_face", "openpose_faceonly", "openpose_hand", "openpose_full")
-    ),
+    Module("openpose", "openpose", _POSE, weights=(_BODY,)),
+    Module("openpose_face", "openpose_face", _POSE, weights=(_BODY, _FACE)),
+    Module("openpose_faceonly", "openpose_faceonly", _POSE, weights=(_BODY, _FACE)),
+    Module("openpose_hand", "openpose_hand", _POSE, weights=(_BODY, _HAND)),
+    Module("openpose_full", "openpose_full", _POSE, weights=(_BODY, _HAND, _FACE)),
     Module("dw_openpose_full", "dw_openpose_full", _POSE, weights=_DWPOSE, supported=False),
     Module(
         "animal_openpose",

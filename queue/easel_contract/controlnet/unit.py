@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from easel_contract.controlnet.words import (
     AnyControlMode,
@@ -30,12 +30,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class UnitPicture(BaseModel):
-    """A control picture: base64, a data URI or an address, and the mask that goes with it."""
+    """A control picture: base64, a data URI or an address, and the mask that goes with it.
+
+    `image_field` and `mask_field` are where the unit has them, for messages.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    image: str
+    image: str = Field(min_length=1)
     mask: str | None = None
+    image_field: str = "image"
+    mask_field: str = "mask"
 
 
 class ControlUnit(BaseModel):
@@ -79,6 +84,14 @@ class ControlUnit(BaseModel):
     )
     warnings: tuple[str, ...] = Field((), description="What is done otherwise than the unit asks for.")
 
+    @field_validator("guidance_end")
+    @classmethod
+    def _after_the_start(cls, value: float, info: ValidationInfo) -> float:
+        start = info.data.get("guidance_start", 0.0)
+        if value < start:
+            raise ValueError(f"{value:g} lies before guidance_start, {start:g}")
+        return value
+
     @property
     def field(self) -> str:
         """Where the request has it, for messages."""
@@ -87,15 +100,11 @@ class ControlUnit(BaseModel):
     @property
     def texts(self) -> dict[str, str]:
         """Every picture that the unit brings or names, by its dotted field."""
-        many = len(self.pictures) > 1
-        found: dict[str, str] = {}
-        for number, picture in enumerate(self.pictures):
-            place = f"{self.field}.image.{number}" if many else f"{self.field}.image"
-            found[f"{place}.image" if many else place] = picture.image
-            if many and picture.mask:
-                found[f"{place}.mask"] = picture.mask
-        if self.mask:
-            found[f"{self.field}.mask"] = self.mask
-        if self.effective_region_mask:
-            found[f"{self.field}.effective_region_mask"] = self.effective_region_mask
-        return found
+        found: dict[str, str | None] = {}
+        for picture in self.pictures:
+            found[picture.image_field] = picture.image
+            found[picture.mask_field] = picture.mask
+        if not self.pictures:
+            found["mask"] = self.mask
+        found["effective_region_mask"] = self.effective_region_mask
+        return {f"{self.field}.{name}": text for name, text in found.items() if text}

@@ -88,8 +88,12 @@ _CONTROL_SPELLINGS: dict[str, ControlMode] = {
 
 
 def _spelled(value: Any, spellings: dict[str, W], labels: list[str]) -> W:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    text = str(int(value)) if whole else value.strip().casefold() if isinstance(value, str) else ""
+    if isinstance(value, str):
+        text = value.strip().casefold()
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value in range(len(labels) + 1):
+        text = str(int(value))
+    else:
+        text = ""
     if text not in spellings:
         raise ValueError(f"is none of {', '.join(f'{n} ({label!r})' for n, label in enumerate(labels))}")
     return spellings[text]

@@ -127,6 +127,18 @@ def test_union_models(sdxl: Checkpoint, tmp_path: Path) -> None:
     assert residuals(load(larger), sdxl, union_type="Tile")
 
 
+def test_pictures_of_a_batch_do_not_see_each_other_in_a_union_model(sdxl: Checkpoint, tmp_path: Path) -> None:
+    model = load(write_diffusers_file(small_union(sdxl.unet), tmp_path / "u.safetensors"))
+    inputs = unet_input(sdxl, ("positive", "positive"), images=[0, 1])
+    hints = torch.cat([picture(1), picture(2)])
+    args = ControlArgs(union_type="Depth")
+    both = ask(control_hook(model, hints, args, sdxl), inputs)
+    for image in range(2):
+        alone = ask(control_hook(model, hints[[image]], args, sdxl), inputs)
+        torch.testing.assert_close(both[0][image], alone[0][image], **CLOSE)
+        assert not torch.allclose(both[0][1 - image], alone[0][1 - image], **CLOSE)
+
+
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_control_loras_are_built_from_the_checkpoint(
     family: str, checkpoint_of: CheckpointOf, tmp_path: Path

@@ -89,9 +89,14 @@ def by_diffusers(pipeline: Any, checkpoint: Checkpoint, **more: Any) -> torch.Te
     return drawn
 
 
-def assert_drawn(found: torch.Tensor, expected: torch.Tensor, checkpoint: Checkpoint) -> None:
+def assert_drawn(expected: torch.Tensor, checkpoint: Checkpoint, *hooks: Any) -> None:
+    """That a pass with these hooks is as expected, and that without control or with other hints it is not."""
+    found = sample(checkpoint, *hooks)
     torch.testing.assert_close(found, expected, **CLOSE)
-    assert float((found - sample(checkpoint)).abs().max()) > 10 * CLOSE["atol"]
+    black = torch.zeros(1, 3, SIDE, SIDE)
+    others = [control_hook(one.model, black, one.args, checkpoint) for one in hooks]
+    for other in (sample(checkpoint), sample(checkpoint, *others)):
+        assert float((found - other).abs().max()) > 20 * CLOSE["atol"]
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2"])
@@ -99,7 +104,6 @@ def test_a_controlnet(family: str, checkpoint_of: Callable[[str], Checkpoint], t
     checkpoint = checkpoint_of(family)
     net = small_controlnet(checkpoint.unet)
     path = write_original_file(net, tmp_path / "c.safetensors")
-    found = sample(checkpoint, hook(path, checkpoint, picture(), weight=0.8))
     expected = by_diffusers(
         StableDiffusionControlNetPipeline,
         checkpoint,
@@ -107,7 +111,7 @@ def test_a_controlnet(family: str, checkpoint_of: Callable[[str], Checkpoint], t
         image=picture(),
         controlnet_conditioning_scale=0.8,
     )
-    assert_drawn(found, expected, checkpoint)
+    assert_drawn(expected, checkpoint, hook(path, checkpoint, picture(), weight=0.8))
 
 
 def test_two_controlnets(sd1: Checkpoint, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_two_controlnets(sd1: Checkpoint, tmp_path: Path) -> None:
         image=hints,
         controlnet_conditioning_scale=weights,
     )
-    assert_drawn(sample(sd1, *hooks), expected, sd1)
+    assert_drawn(expected, sd1, *hooks)
 
 
 def test_a_controlnet_for_sdxl(sdxl: Checkpoint, tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_a_controlnet_for_sdxl(sdxl: Checkpoint, tmp_path: Path) -> None:
         image=picture(),
         controlnet_conditioning_scale=1.0,
     )
-    assert_drawn(sample(sdxl, hook(path, sdxl, picture())), expected, sdxl)
+    assert_drawn(expected, sdxl, hook(path, sdxl, picture()))
 
 
 def test_a_union_model(sdxl: Checkpoint, tmp_path: Path) -> None:
@@ -151,8 +155,7 @@ def test_a_union_model(sdxl: Checkpoint, tmp_path: Path) -> None:
         control_mode=[1],
         controlnet_conditioning_scale=0.9,
     )
-    found = sample(sdxl, hook(path, sdxl, picture(), union_type="Depth", weight=0.9))
-    assert_drawn(found, expected, sdxl)
+    assert_drawn(expected, sdxl, hook(path, sdxl, picture(), union_type="Depth", weight=0.9))
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
@@ -171,4 +174,4 @@ def test_an_adapter(family: str, checkpoint_of: Callable[[str], Checkpoint], tmp
         height=SIDE,
         width=SIDE,
     )
-    assert_drawn(sample(checkpoint, hook(path, checkpoint, picture(), weight=0.9)), expected, checkpoint)
+    assert_drawn(expected, checkpoint, hook(path, checkpoint, picture(), weight=0.9))

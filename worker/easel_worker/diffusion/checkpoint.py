@@ -10,6 +10,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.folder import load_folder
+from easel_worker.diffusion.lora.adapters import Adapters
 from easel_worker.diffusion.parts import ModelParts, Prediction
 from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
 from easel_worker.diffusion.single_file.load import load_file_parts
@@ -25,8 +26,9 @@ class Checkpoint:
     """One loaded model: what `txt2img` needs, on one device, in one dtype.
 
     `unet`, `vae` and `text_encoder` are diffusers' and transformers' modules in evaluation mode.
-    `conditionings` remembers encoded prompts for as long as the model lives. SDXL has a second text encoder
-    with its own tokenizer; SDXL's refiner has only that one, as its first.
+    `conditionings` remembers encoded prompts for as long as the model lives. `adapters` is what LoRAs put in
+    its weights' place; drop it before modules are moved or taken apart. SDXL has a second text encoder with
+    its own tokenizer; SDXL's refiner has only that one, as its first.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Checkpoint:
     dtype: torch.dtype
     nbytes: int
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
+    adapters: Adapters = field(default_factory=Adapters)
     text_encoder_2: Any = None
     tokenizer_2: Any = None
 
@@ -51,7 +54,9 @@ class Checkpoint:
         return tuple(module for module in parts if module is not None)
 
     def to(self, device: torch.device) -> None:
-        """Move all weights, in place. Remembered encodings stay behind and are forgotten."""
+        """Move all weights, in place. Remembered encodings and what networks made stay behind and are
+        forgotten."""
+        self.adapters.drop()
         for module in self.modules:
             module.to(device)
         self.conditionings.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from PIL import Image
 
@@ -15,18 +16,21 @@ from easel_contract.options import RenderOptions
 from easel_contract.requests import SoftInpainting
 from easel_contract.samplers import SamplerChoice
 from easel_contract.vae_files import VaeFile
+from easel_worker.diffusion.extra_networks import NetworkUse
+from easel_worker.generation.control.unit import Unit
 from easel_worker.imaging.inpainting import MaskFields
 from easel_worker.imaging.resize import Size
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one picture of a job has for itself."""
+    """What one picture of a job has for itself. networks: what the prompt's tags ask for."""
 
     prompt: str
     negative_prompt: str
     seed: int
     subseed: int
+    networks: tuple[NetworkUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Hires:
 
     scale, resize_x, resize_y: see `easel_worker.imaging.hires_size`. upscaler: a latent mode's name or an
     upscaler's, as they are listed. model, choice: None takes the first pass's. prompt, negative_prompt: empty
-    takes each picture's own.
+    takes each picture's own. networks: what its own prompt asks for.
     """
 
     steps: int
@@ -65,6 +69,7 @@ class Hires:
     choice: SamplerChoice | None = None
     prompt: str = ""
     negative_prompt: str = ""
+    networks: tuple[NetworkUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,16 @@ class Job:
     restore_faces: bool = False
     networks: bool = True
     """Whether tags such as ``<lora:name>`` are networks; otherwise they are words."""
+    strict_networks: bool = True
+    """Whether a network that does not fit the checkpoint is an error; otherwise it is left out, and said."""
     refiner: Refiner | None = None
     hires: Hires | None = None
     source: Source | None = None
     denoising_strength: float = 0.75
     firstpass: Image.Image | None = None
     """Stands in for the first pass's picture: only the hires pass runs."""
+    units: tuple[Unit, ...] = ()
+    """ControlNet's."""
     vaes: Mapping[ModelFile, VaeFile] = field(default_factory=dict)
 
     @property
@@ -129,9 +138,14 @@ class Job:
 
     @property
     def batches(self) -> list[tuple[Picture, ...]]:
-        """What each forward pass draws."""
+        """What each forward pass draws: at most `batch_size` pictures, all with the same networks."""
         size = self.batch_size
-        return [self.pictures[start : start + size] for start in range(0, len(self.pictures), size)]
+        whole = [self.pictures[start : start + size] for start in range(0, len(self.pictures), size)]
+        return [
+            tuple(alike)
+            for batch in whole
+            for _, alike in groupby(batch, key=lambda picture: picture.networks)
+        ]
 
     @property
     def rendered_size(self) -> Size:

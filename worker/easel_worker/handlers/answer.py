@@ -55,6 +55,7 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         [np.asarray(shot.image) for shot in result.shots],
         _facts(rendered),
         extras=[np.asarray(image) for image in result.extras],
+        maps=[np.asarray(image) for image in result.maps],
         grids=[np.asarray(image) for image in result.grids],
         unfinished=frozenset(i for i, shot in enumerate(result.shots) if not shot.whole),
         show_samples=result.show_shots,
@@ -70,8 +71,9 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
 
     if plan.save_dir is not None:
         saved = saver.save_cloud(products, plan.save_dir)
-        masks = [place.shown for place in saved if place.product.role == "extra"]
-        pictures = [place for place in saved if place.product.role != "extra"]
+        behind = ("extra", "map")
+        masks = [place.shown for place in saved if place.product.role in behind]
+        pictures = [place for place in saved if place.product.role not in behind]
         wants_urls = request.options.presigned_url
         return eas_result(
             id_task=request.options.id_task,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -22,9 +23,12 @@ from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
+from easel_worker.diffusion.extra_networks import ExtraNetworks
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
 from easel_worker.failure import Failure
+from easel_worker.generation.control.models import ControlModels
+from easel_worker.generation.control.run import ControlKit
 from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
@@ -54,12 +58,15 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
-        self._planner = Planner(settings, self._library, Intake(self._limits.images))
-        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._networks = networks_of(settings)
+        intake = Intake(self._limits.images)
+        self._planner = Planner(settings, self._library, intake, self._networks.annotators)
+        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._embeddings = EmbeddingFolder(
             settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
         )
+        self._extra_networks = ExtraNetworks(allow_pickle=settings.allow_pickle)
+        self._networks_at_hand = ("", "")
         self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
         self._models = self._models_on(torch.device("cpu"), torch.float32)
 
@@ -119,12 +126,27 @@ class GenerationHandler(Handler[Plan, Rendered]):
             watch,
             self._embeddings,
             with_vae,
+            networks=self._extra_networks,
+            control=self._control(options),
         )
         with self._models.cache.job():
             checkpoint(prepared.job.model)
             result = prepared.work.render(studio)
         watch.finished()
+        self._networks_at_hand = prepared.job.model.name, prepared.networks_need
+        if studio.problems:
+            warnings = dict.fromkeys((*prepared.warnings, *studio.problems))
+            prepared = replace(prepared, warnings=tuple(warnings))
         return Rendered(prepared, result, began)
+
+    def _control(self, options: RenderOptions) -> ControlKit:
+        models = ControlModels(
+            self.settings.data_dir / "models",
+            self._models,
+            allow_pickle=self.settings.allow_pickle,
+            keep=options.control_net_model_cache_size,
+        )
+        return ControlKit(self._networks.annotators, models)
 
     def publish(self, task: Task, output: Rendered) -> Outcome:
         return answer(output, self._store, self._saver, self.settings)
@@ -145,11 +167,13 @@ class GenerationHandler(Handler[Plan, Rendered]):
         return self._networks.explain(error)
 
     def free_memory(self) -> None:
+        self._extra_networks.forget()
         self._models.cache.shrink_to_newest()
         self._networks.free_memory()
         free_memory(self._models.device)
 
     def unload(self) -> None:
+        self._extra_networks.forget()
         self._models.cache.clear()
         self._networks.free_memory()
         free_memory(self._models.device)
@@ -166,7 +190,12 @@ class GenerationHandler(Handler[Plan, Rendered]):
             default = self._library.default(self.settings.default_checkpoint, fresh=False)
         except ContractError:
             default = None
-        return [need for one in held for need in _needs_met(one.name, default)]
+        worn_by, networks = self._networks_at_hand
+        return [
+            need
+            for one in held
+            for need in _needs_met(one.name, default, networks if one.name == worn_by else "")
+        ]
 
     def describe(self) -> Mapping[str, object]:
         held = self._models.cache.held()
@@ -198,7 +227,9 @@ class GenerationHandler(Handler[Plan, Rendered]):
         return Previewer(decoder, PreviewSettings.from_options(options.model_dump()), ctx.preview)
 
 
-def _needs_met(name: str, default: str | None) -> Iterator[str]:
-    yield checkpoint_need(name)
-    if name == default:
-        yield checkpoint_need(None)
+def _needs_met(name: str, default: str | None, networks: str) -> Iterator[str]:
+    """networks: those that were made for the checkpoint last, as `networks_need` tells them."""
+    needs = [checkpoint_need(name), *([checkpoint_need(None)] if name == default else [])]
+    if networks:
+        yield from (f"{need} {networks}" for need in needs)
+    yield from needs

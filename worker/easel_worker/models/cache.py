@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -145,6 +145,13 @@ class ModelCache:
         self._tell()
         model: M = entry.model
         return model
+
+    def keep_newest(self, kinds: Collection[str], count: int) -> None:
+        """Keep at most so many models of these kinds, in both tiers together; those in use stay anyway."""
+        same = [key for key in self._entries if key.kind in kinds]
+        idle = [key for key in same if not self._entries[key].in_use]
+        self._drop(idle[: max(len(same) - count, 0)])
+        self._reclaim()
 
     def shrink_to_newest(self) -> None:
         """Keep only the checkpoint used last: called when memory ran out."""
