@@ -64,7 +64,7 @@ def test_a_module_is_there_with_its_files_and_named_with_them_without(tmp_path: 
     module.require(tmp_path, field="module")
     assert module in available_modules(tmp_path)
     auto = MODULES[AUTO] in available_modules(tmp_path)
-    assert auto is ("IP-Adapter" in module.types)
+    assert auto is module.tensor, "whose files are the encoders that IP-Adapters look with"
 
 
 def test_one_file_of_several_is_not_enough(tmp_path: Path) -> None:

@@ -230,7 +230,6 @@ EMBEDDING: Final[tuple[Module, ...]] = (
         weights=_CLIP_G,
         model_free=True,
         tensor=True,
-        supported=False,
     ),
     Module(
         "revision_ignore_prompt",
@@ -241,7 +240,6 @@ EMBEDDING: Final[tuple[Module, ...]] = (
         weights=_CLIP_G,
         model_free=True,
         tensor=True,
-        supported=False,
     ),
     Module("ip-adapter-auto", "ip-adapter-auto", _ADAPTER, resolution=None, tensor=True),
     Module(

@@ -10,10 +10,11 @@ from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import find_clip_vision
 
 AUTO = "ip-adapter-auto"
+CLIP_H, CLIP_G = "clip_h", "clip_g"
 _EYES = {
-    "ip-adapter_clip_sd15": "clip_h",
-    "ip-adapter_clip_sdxl": "clip_g",
-    "ip-adapter_clip_sdxl_plus_vith": "clip_h",
+    "ip-adapter_clip_sd15": CLIP_H,
+    "ip-adapter_clip_sdxl": CLIP_G,
+    "ip-adapter_clip_sdxl_plus_vith": CLIP_H,
 }
 """By module."""
 _OF_CLIP_G = re.compile(r"ip-adapter_(sd15_vit-g|sdxl)\Z", re.IGNORECASE)
@@ -38,7 +39,7 @@ def eyes_for(asked: ControlUnit, file: ControlFile) -> str:
             f"{file.name} takes the embedding of a face, which this version of Easel cannot make",
             field=f"{asked.field}.model",
         )
-    return "clip_g" if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else "clip_h"
+    return CLIP_G if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else CLIP_H
 
 
 def require_eyes(models: Path, name: str, *, field: str) -> Path:

@@ -22,6 +22,8 @@ class Kind(Enum):
     """The picture itself is looked at by the UNet's attention; no model."""
     IMAGE_PROMPT = "image prompt"
     """CLIP's view of the picture joins the prompt, through an IP-Adapter."""
+    REVISION = "revision"
+    """CLIP's embedding of the picture stands in for SDXL's pooled text; no model."""
 
 
 def kind_of(module: str) -> Kind:
@@ -30,6 +32,8 @@ def kind_of(module: str) -> Kind:
         return Kind.INPAINT
     if module.startswith("reference_"):
         return Kind.REFERENCE
+    if module.startswith("revision_"):
+        return Kind.REVISION
     return Kind.IMAGE_PROMPT if module.startswith("ip-adapter") else Kind.MAP
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,15 @@ from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.geometry import to_hint
 from easel_worker.diffusion.attention.attach import attention_units
-from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Reference, ReferenceKind
+from easel_worker.diffusion.attention.revision import augmented
+from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Reference, ReferenceKind, Revision
+from easel_worker.diffusion.attention.units import Unit as Acting
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control import ControlArgs, control_hook
 from easel_worker.diffusion.encode import encode
 from easel_worker.diffusion.guidance import Guidance
-from easel_worker.generation.control.eyes import eyes_for
+from easel_worker.diffusion.streams import open_stream
+from easel_worker.generation.control.eyes import CLIP_G, eyes_for
 from easel_worker.generation.control.finishing import finisher
 from easel_worker.generation.control.hints import hints_of, seed_of
 from easel_worker.generation.control.kinds import Kind
@@ -97,18 +100,20 @@ class BatchControl:
             JobError: a model is of another family than the checkpoint, or takes other weights.
             CheckpointError: a model's file is broken.
         """
-        prompts: list[ImagePrompt | Reference] = []
+        acting: list[Acting] = []
         self._acted = []
         for unit in self._job.units:
             if second not in range(2)[unit.passes(1 if self._job.hires is None else 2)]:
                 continue
             if unit.kind is Kind.IMAGE_PROMPT:
-                prompts += self._image_prompt(unit)
+                acting += self._image_prompt(unit)
             elif unit.kind is Kind.REFERENCE:
-                prompts += self._reference(unit, guidance.checkpoint, size)
+                acting += self._reference(unit, guidance.checkpoint, size)
+            elif unit.kind is Kind.REVISION:
+                acting += self._revision(unit)
             else:
                 self._follow(unit, guidance, size, second=second)
-        with attention_units(guidance, prompts) if prompts else nullcontext():
+        with attention_units(guidance, acting):
             yield
 
     def _follow(self, unit: Unit, guidance: Guidance, size: Size, *, second: bool) -> None:
@@ -165,12 +170,7 @@ class BatchControl:
     def _image_prompt(self, unit: Unit) -> list[ImagePrompt]:
         asked = unit.asked
         file = _file(unit)
-        seen = [(image.pixels, image.mask) for image in unit.images]
-        key: tuple[object, ...] = ("own",)
-        if not seen and self._source is not None:
-            seen = [(np.asarray(self._source.images[0]), None)]
-            key = ("init", id(self._source.images[0]))
-        self._show(unit, unit.known.setdefault(key, Hint(key, seen[0][0])).shown)
+        seen = self._seen(unit)
         if asked.weight == 0:
             return []
         eyes = self._kit.models.eyes(eyes_for(asked, file), f"{asked.field}.module")
@@ -189,6 +189,36 @@ class BatchControl:
                 field=asked.field,
             )
         ]
+
+    def _revision(self, unit: Unit) -> list[Revision]:
+        asked = unit.asked
+        seen = self._seen(unit)
+        if asked.weight == 0:
+            return []
+        eyes = self._kit.models.eyes(CLIP_G, f"{asked.field}.module")
+        embedding = torch.cat([eyes.look(pixels, mask).projected for pixels, mask in seen]).mean(0)[None]
+        stream = open_stream(self._seed, self._job.options.randn_source, embedding.device)
+        noise = stream.normal(tuple(embedding.shape)).to(embedding)
+        return [
+            Revision(
+                augmented(embedding, noise, asked.threshold_a),
+                weight=asked.weight,
+                ignore_prompt=asked.module == "revision_ignore_prompt",
+                start=asked.guidance_start,
+                end=asked.guidance_end,
+                field=asked.field,
+            )
+        ]
+
+    def _seen(self, unit: Unit) -> list[tuple[Pixels, Mask | None]]:
+        """What CLIP looks at: the unit's pictures, or img2img's. The first is shown."""
+        seen: list[tuple[Pixels, Mask | None]] = [(image.pixels, image.mask) for image in unit.images]
+        key: tuple[object, ...] = ("own",)
+        if not seen and self._source is not None:
+            seen = [(np.asarray(self._source.images[0]), None)]
+            key = ("init", id(self._source.images[0]))
+        self._show(unit, unit.known.setdefault(key, Hint(key, seen[0][0])).shown)
+        return seen
 
     def _hints(self, unit: Unit, size: Size) -> tuple[Hint, ...]:
         hints = hints_of(unit, self._kit.annotators, self._job, self._source, size, self._seed)
