@@ -264,7 +264,9 @@ def test_a_hypernetwork_by_tag_or_by_option(painter: Desk, plain: Any) -> None:
     np.testing.assert_array_equal(painter.image(prompt=PROMPT, override_settings=options), tagged)
     own = f"{PROMPT}<hypernet:haze:0.5>"
     assert info(painter, prompt=own, override_settings=options)["prompt"] == own
-    assert info(painter, prompt=PROMPT, override_settings={"sd_lora": "ink"})["prompt"].endswith("<lora:ink:1>")
+    assert info(painter, prompt=PROMPT, override_settings={"sd_lora": "ink"})["prompt"].endswith(
+        "<lora:ink:1>"
+    )
 
 
 REFUSED = [

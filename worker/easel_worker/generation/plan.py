@@ -86,7 +86,12 @@ class Planner:
         self._library = library
         self._intake = intake
         self._annotators = annotators
-        self._controls = UnitPlanner(self._models, annotators, allow_pickle=settings.allow_pickle)
+        self._controls = UnitPlanner(
+            self._models,
+            annotators,
+            allow_pickle=settings.allow_pickle,
+            max_bytes=self._limits.images.max_bytes,
+        )
         self._vaes = VaeChooser(self._models, allow_pickle=settings.allow_pickle)
         self._styles = StyleBook(settings.data_dir / STYLES)
         self._networks = NetworkFiles(

@@ -1,4 +1,4 @@
-"""Which of CLIP's image encoders an IP-Adapter was made for."""
+"""Which of CLIP's image encoders a unit looks through."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import find_clip_vision
 
 AUTO = "ip-adapter-auto"
-CLIP_H, CLIP_G = "clip_h", "clip_g"
 _EYES = {
-    "ip-adapter_clip_sd15": CLIP_H,
-    "ip-adapter_clip_sdxl": CLIP_G,
-    "ip-adapter_clip_sdxl_plus_vith": CLIP_H,
+    "ip-adapter_clip_sd15": "clip_h",
+    "ip-adapter_clip_sdxl": "clip_g",
+    "ip-adapter_clip_sdxl_plus_vith": "clip_h",
+    "revision_clipvision": "clip_g",
+    "revision_ignore_prompt": "clip_g",
 }
 """By module."""
 _OF_CLIP_G = re.compile(r"ip-adapter_(sd15_vit-g|sdxl)\Z", re.IGNORECASE)
 _OF_FACES = re.compile(r"faceid|face-id|pulid", re.IGNORECASE)
 
 
-def eyes_for(asked: ControlUnit, file: ControlFile) -> str:
+def eyes_for(asked: ControlUnit, file: ControlFile | None) -> str:
     """``clip_h`` or ``clip_g``: by the module; for ``ip-adapter-auto`` by the model's name, as A1111 has it.
 
     Raises:
         ContractError: 422, the unit needs a face's embedding, which nothing here makes.
     """
-    if asked.module != AUTO:
+    if asked.module != AUTO or file is None:
         if asked.module not in _EYES:
             raise ContractError(
                 f"{asked.module!r} looks for faces, which this version of Easel cannot",
@@ -39,7 +40,7 @@ def eyes_for(asked: ControlUnit, file: ControlFile) -> str:
             f"{file.name} takes the embedding of a face, which this version of Easel cannot make",
             field=f"{asked.field}.model",
         )
-    return CLIP_G if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else CLIP_H
+    return "clip_g" if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else "clip_h"
 
 
 def require_eyes(models: Path, name: str, *, field: str) -> Path:

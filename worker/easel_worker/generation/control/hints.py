@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from easel_worker.annotators import Annotators
 from easel_worker.annotators.geometry import fit_hint, pixel_perfect_resolution
-from easel_worker.generation.control.kinds import Kind
 from easel_worker.generation.control.sources import Sight, sights
 from easel_worker.generation.control.unit import Hint, Unit
 from easel_worker.generation.hires import size_of
@@ -63,7 +62,7 @@ def warm(job: Job, annotators: Annotators, *, cut_up: bool) -> None:
     second = () if job.hires is None else (size_of(job, job.hires).final_size,)
     for unit in job.units:
         lent = job.source is not None and (not unit.images or job.source.mask is not None)
-        if unit.kind is Kind.IMAGE_PROMPT or annotators.needs_torch(unit.asked.module) or (cut_up and lent):
+        if unit.kind.looks or annotators.needs_torch(unit.asked.module) or (cut_up and lent):
             continue
         passes = (job.rendered_size, *second)[unit.passes(len(second) + 1)]
         for size in passes:

@@ -11,6 +11,7 @@ from PIL import Image
 from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
+from easel_worker.annotators.embeddings import from_text
 from easel_worker.diffusion.control import file_kind
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import eyes_for, require_eyes
@@ -26,13 +27,14 @@ BACKGROUND = "#ffffff"
 
 
 class UnitPlanner:
-    """Resolves units. What it holds may be shared between threads."""
+    """Resolves units. What it holds may be shared between threads. max_bytes: of one embedding."""
 
-    def __init__(self, models: Path, annotators: Annotators, *, allow_pickle: bool) -> None:
+    def __init__(self, models: Path, annotators: Annotators, *, allow_pickle: bool, max_bytes: int) -> None:
         self._models = models
         self._files = ControlFiles(models / "ControlNet")
         self._annotators = annotators
         self._allow_pickle = allow_pickle
+        self._max_bytes = max_bytes
 
     def unit(self, asked: ControlUnit, open_: Open, *, lent: bool) -> Unit:
         """One unit, ready for the torch thread.
@@ -46,17 +48,13 @@ class UnitPlanner:
         """
         kind = kind_of(asked.module)
         file = self._file(asked, kind)
-        if asked.ipadapter_input:
-            raise ContractError(
-                "embeddings are not taken by this version of Easel; send the picture as image",
-                field=f"{asked.field}.ipadapter_input",
-            )
-        if kind is Kind.IMAGE_PROMPT:
-            if file is not None:
+        embedded = asked.ipadapter_input or ()
+        if kind.looks:
+            if not embedded:
                 require_eyes(self._models, eyes_for(asked, file), field=f"{asked.field}.module")
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
-        if not asked.pictures and not lent:
+        if not (asked.pictures or embedded or lent):
             raise ContractError("a unit of txt2img needs a picture", field=f"{asked.field}.image")
         own = None if asked.pictures else asked.mask
         region = asked.effective_region_mask
@@ -65,6 +63,10 @@ class UnitPlanner:
             kind,
             file,
             images=_images(asked, kind, open_),
+            views=tuple(
+                from_text(text, field=f"{asked.field}.ipadapter_input", max_bytes=self._max_bytes)
+                for text in embedded
+            ),
             mask=_mask(open_(own, f"{asked.field}.mask")) if own else None,
             region=_mask(open_(region, f"{asked.field}.effective_region_mask")) if region else None,
         )

@@ -15,6 +15,7 @@ from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.geometry import to_hint
 from easel_worker.diffusion.attention.attach import attention_units
+from easel_worker.diffusion.attention.clip_vision import ClipView
 from easel_worker.diffusion.attention.revision import augmented
 from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Reference, ReferenceKind, Revision
 from easel_worker.diffusion.attention.units import Unit as Acting
@@ -22,13 +23,13 @@ from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control import ControlArgs, control_hook
 from easel_worker.diffusion.encode import encode
 from easel_worker.diffusion.guidance import Guidance
-from easel_worker.diffusion.streams import open_stream
-from easel_worker.generation.control.eyes import CLIP_G, eyes_for
+from easel_worker.diffusion.known_latent import keep_known
+from easel_worker.generation.control.eyes import eyes_for
 from easel_worker.generation.control.finishing import finisher
 from easel_worker.generation.control.hints import hints_of, seed_of
 from easel_worker.generation.control.kinds import Kind
 from easel_worker.generation.control.models import ControlModels
-from easel_worker.generation.control.unit import Hint, Mask, Unit
+from easel_worker.generation.control.unit import Hint, Mask, Unit, UnitImage
 from easel_worker.generation.job import Job, Picture, Source
 from easel_worker.generation.sampling import noise_for
 from easel_worker.generation.studio import Studio
@@ -100,20 +101,20 @@ class BatchControl:
             JobError: a model is of another family than the checkpoint, or takes other weights.
             CheckpointError: a model's file is broken.
         """
-        acting: list[Acting] = []
+        prompts: list[Acting] = []
         self._acted = []
         for unit in self._job.units:
             if second not in range(2)[unit.passes(1 if self._job.hires is None else 2)]:
                 continue
             if unit.kind is Kind.IMAGE_PROMPT:
-                acting += self._image_prompt(unit)
-            elif unit.kind is Kind.REFERENCE:
-                acting += self._reference(unit, guidance.checkpoint, size)
+                prompts += self._image_prompt(unit)
             elif unit.kind is Kind.REVISION:
-                acting += self._revision(unit)
+                prompts += self._revision(unit)
+            elif unit.kind is Kind.REFERENCE:
+                prompts += self._reference(unit, guidance.checkpoint, size)
             else:
                 self._follow(unit, guidance, size, second=second)
-        with attention_units(guidance, acting):
+        with attention_units(guidance, prompts):
             yield
 
     def _follow(self, unit: Unit, guidance: Guidance, size: Size, *, second: bool) -> None:
@@ -124,6 +125,8 @@ class BatchControl:
         self._acted.append((unit, hints))
         model = self._kit.models.network(_file(unit), f"{asked.field}.model")
         checkpoint = guidance.checkpoint
+        if asked.module.startswith("inpaint_only") and all(hint.masks for hint in hints):
+            self._keep(hints, guidance)
         guidance.hooks.residuals.append(
             control_hook(
                 model,
@@ -145,7 +148,15 @@ class BatchControl:
             )
         )
 
-    def _reference(self, unit: Unit, checkpoint: Checkpoint, size: Size) -> list[Reference]:
+    def _keep(self, hints: Sequence[Hint], guidance: Guidance) -> None:
+        """Let nothing change but what is masked."""
+        checkpoint = guidance.checkpoint
+        known = encode(checkpoint, [Image.fromarray(hint.map[..., :3].copy()) for hint in hints])
+        masks = torch.stack([torch.from_numpy(hint.map[..., 3:].copy()).permute(2, 0, 1) for hint in hints])
+        places = [i % len(hints) for i in range(len(self._batch))] if len(hints) > 1 else [0]
+        keep_known(guidance.hooks, known[places], (masks[places] / 255.0).to(checkpoint.device))
+
+    def _reference(self, unit: Unit, checkpoint: Checkpoint, size: Size) -> list[Acting]:
         asked = unit.asked
         hints = self._hints(unit, size)
         if asked.weight == 0:
@@ -167,19 +178,30 @@ class BatchControl:
             )
         ]
 
-    def _image_prompt(self, unit: Unit) -> list[ImagePrompt]:
+    def _image_prompt(self, unit: Unit) -> list[Acting]:
         asked = unit.asked
         file = _file(unit)
-        seen = self._seen(unit)
+        self._show_looked_at(unit)
         if asked.weight == 0:
             return []
-        eyes = self._kit.models.eyes(eyes_for(asked, file), f"{asked.field}.module")
-        views = [eyes.look(pixels, mask) for pixels, mask in seen]
+        views = unit.views or self._views(unit)
         adapter = self._kit.models.adapter(file, f"{asked.field}.model")
+        faces = [view for view in views if isinstance(view, torch.Tensor)]
+        seen = [view for view in views if not isinstance(view, torch.Tensor)]
+        if faces and seen:
+            raise ContractError(
+                "has embeddings of pictures and of faces; send those of one kind",
+                field=f"{asked.field}.ipadapter_input",
+            )
+        tokens = (
+            adapter.embed_faces(torch.cat(faces), field=asked.field)
+            if faces
+            else adapter.embed(seen, field=asked.field)
+        )
         return [
             ImagePrompt(
                 adapter,
-                adapter.embed(views, field=asked.field),
+                tokens,
                 weight=asked.weight,
                 start=asked.guidance_start,
                 end=asked.guidance_end,
@@ -190,18 +212,18 @@ class BatchControl:
             )
         ]
 
-    def _revision(self, unit: Unit) -> list[Revision]:
+    def _revision(self, unit: Unit) -> list[Acting]:
         asked = unit.asked
-        seen = self._seen(unit)
+        self._show_looked_at(unit)
         if asked.weight == 0:
             return []
-        eyes = self._kit.models.eyes(CLIP_G, f"{asked.field}.module")
-        embedding = torch.cat([eyes.look(pixels, mask).projected for pixels, mask in seen]).mean(0)[None]
-        stream = open_stream(self._seed, self._job.options.randn_source, embedding.device)
-        noise = stream.normal(tuple(embedding.shape)).to(embedding)
+        [view] = self._views(unit)[:1]
+        # Drawn on the CPU, so that it is the same on every device.
+        lots = torch.Generator().manual_seed(self._seed)
+        noise = torch.randn(view.projected.shape, generator=lots).to(view.projected)
         return [
             Revision(
-                augmented(embedding, noise, asked.threshold_a),
+                augmented(view.projected, noise, asked.threshold_a),
                 weight=asked.weight,
                 ignore_prompt=asked.module == "revision_ignore_prompt",
                 start=asked.guidance_start,
@@ -210,15 +232,21 @@ class BatchControl:
             )
         ]
 
-    def _seen(self, unit: Unit) -> list[tuple[Pixels, Mask | None]]:
-        """What CLIP looks at: the unit's pictures, or img2img's. The first is shown."""
-        seen: list[tuple[Pixels, Mask | None]] = [(image.pixels, image.mask) for image in unit.images]
-        key: tuple[object, ...] = ("own",)
-        if not seen and self._source is not None:
-            seen = [(np.asarray(self._source.images[0]), None)]
-            key = ("init", id(self._source.images[0]))
-        self._show(unit, unit.known.setdefault(key, Hint(key, seen[0][0])).shown)
-        return seen
+    def _views(self, unit: Unit) -> list[ClipView]:
+        """What CLIP sees in the unit's pictures; a mask hides what it leaves black."""
+        eyes = self._kit.models.eyes(eyes_for(unit.asked, unit.file), f"{unit.asked.field}.module")
+        return [eyes.look(image.pixels, image.mask) for image in self._looked_at(unit)]
+
+    def _looked_at(self, unit: Unit) -> Sequence[UnitImage]:
+        if unit.images or self._source is None:
+            return unit.images
+        return [UnitImage(np.asarray(self._source.images[0]))]
+
+    def _show_looked_at(self, unit: Unit) -> None:
+        seen = self._looked_at(unit)
+        if seen:
+            key = ("own",) if unit.images or self._source is None else ("init", id(self._source.images[0]))
+            self._show(unit, unit.known.setdefault(key, Hint(key, seen[0].pixels)).shown)
 
     def _hints(self, unit: Unit, size: Size) -> tuple[Hint, ...]:
         hints = hints_of(unit, self._kit.annotators, self._job, self._source, size, self._seed)

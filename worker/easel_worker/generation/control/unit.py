@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,11 @@ from easel_contract.controlnet import ControlFile, ControlUnit, HrOption
 from easel_worker.annotators import Pixels
 from easel_worker.annotators.geometry import MASKED
 from easel_worker.generation.control.kinds import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from easel_worker.diffusion.attention.clip_vision import ClipView
 
 Mask = NDArray[np.uint8]
 """(height, width): 255 is masked, 0 is not."""
@@ -60,14 +66,16 @@ class Unit:
     """One unit, ready for the torch thread.
 
     kind: what its module does in a pass. file: its model's; None where it needs none. images: its own
-    pictures; none of them: img2img's picture is meant. mask: its own mask for img2img's picture. region:
-    where it acts; None is everywhere. known: hints that were made already.
+    pictures; without any, img2img's is meant. views: what CLIP, or a recogniser of faces, saw in its
+    pictures, where the request has that in their stead. mask: its own mask for img2img's picture. region: where it
+    acts; None is everywhere. known: hints that were made already.
     """
 
     asked: ControlUnit
     kind: Kind
     file: ControlFile | None = None
     images: tuple[UnitImage, ...] = ()
+    views: tuple[ClipView | Tensor, ...] = ()
     mask: Mask | None = None
     region: Mask | None = None
     known: dict[tuple[object, ...], Hint] = field(default_factory=dict)
