@@ -36,7 +36,7 @@ def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
         UnusableError: 422, naming the field that is wrong and what would be right.
     """
     if not module.supported:
-        _refuse(unit, "module", f"{module.name!r} is not supported by this version of Easel")
+        _refuse(unit, "module", module.refusal)
     if unit.model is None and not module.model_free:
         _refuse(
             unit,

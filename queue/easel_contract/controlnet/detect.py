@@ -85,11 +85,7 @@ def parse_detect(body: bytes, limits: Limits) -> DetectRequest:
     if module.name in UNFIT:
         raise ContractError("Module not supported", kind=REFUSED)
     if not module.supported:
-        raise ContractError(
-            f"{module.name!r} is not supported by this version of Easel",
-            field="controlnet_module",
-            kind="not_supported",
-        )
+        raise ContractError(module.refusal, field="controlnet_module", kind="not_supported")
     _check_pictures(request, limits)
     if module.needs_mask and len(request.controlnet_masks) < len(request.controlnet_input_images):
         raise ContractError(f"Preprocessor {module.name} requires `controlnet_masks` param.", kind=REFUSED)

@@ -28,7 +28,8 @@ class Module:
     resolution: None where it works at the picture's own size. a, b: What `threshold_a` and `threshold_b` mean
     to it. weights: Files that it needs, below ``models/annotators``; a ``.safetensors`` of the same stem
     stands in for a pickle; a name without a suffix is a folder of transformers', with ``config.json`` and
-    weights, or (where `tensor`) a single file of that stem. supported: Easel can run it, given these files.
+    weights, or (where `tensor`) a single file of that stem. supported: Easel can run it, given these files;
+    else `reason` says why not.
     model_free: It works without a model. needs_mask: It does nothing without a mask, except where the picture
     is outpainted. tensor: It makes embeddings for an adapter instead of a picture.
     """
@@ -41,6 +42,7 @@ class Module:
     b: Slider | None = None
     weights: tuple[str, ...] = ()
     supported: bool = True
+    reason: str = ""
     model_free: bool = False
     needs_mask: bool = False
     tensor: bool = False
@@ -49,6 +51,13 @@ class Module:
     def sliders(self) -> tuple[Slider, ...]:
         """Those that it has, in A1111's order."""
         return tuple(slider for slider in (self.resolution, self.a, self.b) if slider is not None)
+
+    @property
+    def refusal(self) -> str:
+        """What a request is told that names it although it is not supported."""
+        return f"{self.name!r} is not supported by this version of Easel" + (
+            f": {self.reason}" if self.reason else ""
+        )
 
     def files(self, models: Path) -> list[Path]:
         """Its weights below the directory `models`, where each is; the preferred path where it is missing."""
@@ -69,9 +78,7 @@ class Module:
             ContractError: 422, names the files that are missing.
         """
         if not self.supported:
-            raise ContractError(
-                f"{self.name!r} is not supported by this version of Easel", field=field, kind="not_supported"
-            )
+            raise ContractError(self.refusal, field=field, kind="not_supported")
         if missing := self.missing(models):
             raise ContractError(
                 f"{self.name!r} needs what is missing: {', '.join(path.as_posix() for path in missing)}",

@@ -13,11 +13,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from easel_contract.controlnet.detect import DETECT_PATH
 from easel_contract.controlnet.poses import RENDER_POSE_PATH
+from easel_queue import Task
 from easel_worker.annotators.embeddings import from_text
 from easel_worker.diffusion.attention.clip_vision import ClipView, load_clip_vision
+from easel_worker.handlers.detect import DetectHandler
+from easel_worker.settings import WorkerSettings
+from easel_worker.stats import Stats
 
 from ...small_models.ip_adapter import write_clip_folder
 from . import random_files
@@ -117,6 +122,19 @@ def test_a_network_runs_on_the_torch_thread_and_is_found_without_restart(
     code, body = call(request)
     assert code == 500
     assert "7_model.pth" in json.dumps(body)
+
+
+@pytest.mark.parametrize(("module", "at_once"), [("canny", True), ("softedge_teed", False)])
+def test_what_needs_no_network_is_made_before_the_torch_threads_turn(
+    tmp_path: Path, module: str, at_once: bool
+) -> None:
+    random_files.write(tmp_path / "models/annotators", "7_model.pth")
+    settings = WorkerSettings(data_dir=tmp_path, device="cpu", allow_pickle=True)
+    handler = DetectHandler(settings, Stats(CollectorRegistry()))
+    body = json.dumps({"controlnet_module": module, "controlnet_input_images": [text(disc())]}).encode()
+    prepared = handler.prepare(Task(1, "r", 1, {}, {}, body, 0, 0, 0, 0))
+    assert (prepared.made is not None) == at_once
+    assert handler._networks.annotators._loaded is None
 
 
 def test_encoders_answer_embeddings(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -214,8 +214,12 @@ def test_what_nothing_here_can_run_is_refused(tmp_path: Path) -> None:
     annotators = annotators_of(tmp_path)
     for module in ("normal_dsine", "mediapipe_face", "dw_openpose_full"):
         assert module not in annotators.available()
-        with pytest.raises(ContractError, match=module):
+        with pytest.raises(ContractError, match=f"{module}.*: ."):
             annotators.check(module, field="module")
+    with pytest.raises(ContractError, match="timm"):
+        annotators.run("mobile_sam", disc())
+    with pytest.raises(ContractError, match="adapter"):
+        annotators.check("ip-adapter-auto", field="module")
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", b"PK\x03\x04broken"])

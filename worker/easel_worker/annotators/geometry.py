@@ -18,6 +18,8 @@ FEW = 200
 STRIPE = 4
 """Areas of the job that a picture may have when it covers the job; of a larger one, the middle is cut out
 before it grows. A stripe would take gigabytes."""
+SAMPLE = 8192
+"""Pixels that are looked at first: most photographs show more colours in them."""
 MASKED = 127
 """A mask's value above which a pixel is masked."""
 
@@ -123,24 +125,29 @@ def _resize(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 def _colours(picture: Pixels) -> Pixels:
-    """The distinct colours, (n, 3), darkest first."""
+    """The distinct colours, (n, 3), darkest first; of a picture with many, some."""
     values = picture.astype(np.uint32)
-    packed = np.unique(values[..., 0] << 16 | values[..., 1] << 8 | values[..., 2])
+    pixels = (values[..., 0] << 16 | values[..., 1] << 8 | values[..., 2]).ravel()
+    packed = np.unique(pixels[:: max(1, len(pixels) // SAMPLE)])
+    if len(packed) < FEW:
+        # Marking is faster than sorting, which np.unique would do with all pixels.
+        there = np.zeros(1 << 24, bool)
+        there[pixels] = True
+        packed = np.flatnonzero(there)
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
     return colours[np.argsort(colours.sum(axis=1, dtype=np.int64), kind="stable")]
 
 
 def _two_coloured(before: Pixels, scaled: Pixels, colours: Pixels) -> Pixels:
     """`scaled` with each pixel set to one of the two colours. The rarer one is the drawing."""
-    dark, light = colours.astype(np.float32)
-    along = light - dark
-    share = (scaled.astype(np.float32) - dark) @ along / float(along @ along)
-    drawn_light = (before == colours[1]).all(axis=2).mean() <= 0.5
-    if not drawn_light:
-        share = 1.0 - share
+    first, second = colours.astype(np.float32)
+    channel = int(np.abs(second - first).argmax())  # where two colours differ, one channel tells all
+    share = (scaled[..., channel] - first[channel]) / (second[channel] - first[channel])
+    second_is_drawn = float((before[..., channel] == colours[1, channel]).mean()) <= 0.5
     shrink = max(before.shape[0] / scaled.shape[0], before.shape[1] / scaled.shape[1], 1.0)
-    drawn = share >= 0.5 / shrink
-    made: Pixels = np.where((drawn if drawn_light else ~drawn)[..., None], colours[1], colours[0])
+    least = 0.5 / shrink
+    is_second = share >= least if second_is_drawn else share > 1.0 - least
+    made: Pixels = np.where(is_second[..., None], colours[1], colours[0])
     return made
 
 
