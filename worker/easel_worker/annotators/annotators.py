@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 SAFE = ".safetensors"
 
-ENCODERS = frozenset({"ip-adapter_clip_sd15", "ip-adapter_clip_sdxl", "ip-adapter_clip_sdxl_plus_vith"})
+ENCODERS = frozenset(
+    {
+        "ip-adapter_clip_sd15",
+        "ip-adapter_clip_sdxl",
+        "ip-adapter_clip_sdxl_plus_vith",
+        "revision_clipvision",
+        "revision_ignore_prompt",
+    }
+)
 """Modules that make no map but an embedding, by CLIP's image encoders."""
 
 _Key = tuple[str, tuple[tuple[Path, int], ...]]
