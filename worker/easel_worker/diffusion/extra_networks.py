@@ -84,7 +84,12 @@ class ExtraNetworks:
         self._known: WeakSet[Adapters] = WeakSet()
 
     def attach(
-        self, checkpoint: Checkpoint, uses: Sequence[NetworkUse], *, strict: bool = True, secondary: bool = False
+        self,
+        checkpoint: Checkpoint,
+        uses: Sequence[NetworkUse],
+        *,
+        strict: bool = True,
+        secondary: bool = False,
     ) -> Attached:
         """Let exactly these networks act on the checkpoint, until `detach`.
 
@@ -207,9 +212,10 @@ class _Making:
                 f" {', '.join(sorted(file.kinds))}; leave dyn out"
             )
         if strangers or file.unknown:
+            lost = [*strangers, *file.unknown]
             self._problems.append(
-                f"prompt: lora {use.name[:100]!r}: {len(strangers) + len(file.unknown)} of its weights are for"
-                f" nothing in {self._checkpoint.name}: {shorten([*strangers, *file.unknown])}"
+                f"prompt: lora {use.name[:100]!r}: {len(lost)} of its weights are for nothing in"
+                f" {self._checkpoint.name}: {shorten(lost)}"
             )
         for target, change in fitting:
             multiplier = use.unet if target.side == "unet" else use.te
@@ -239,10 +245,11 @@ class _Making:
 
 
 def _cuts(weight: Any) -> bool:
-    return weight is not None and (weight.cuts or bool(getattr(getattr(weight, "inner", None), "cuts", False)))
+    return weight is not None and (
+        weight.cuts or bool(getattr(getattr(weight, "inner", None), "cuts", False))
+    )
 
 
 def _family(width: int) -> str:
     named = f" ({_FAMILIES[width]})" if width in _FAMILIES else ""
     return f"a model whose UNet attends to {width} features{named}"
-

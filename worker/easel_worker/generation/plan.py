@@ -25,9 +25,9 @@ from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
 from easel_contract.vae_files import VaeFile
+from easel_worker.diffusion.extra_networks import NetworkUse
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
-from easel_worker.diffusion.extra_networks import NetworkUse
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
 from easel_worker.generation.networks import networks_of, with_chosen_networks

@@ -77,7 +77,9 @@ def _networks_come_off(studio: Studio, batch: Batch) -> Iterator[None]:
     except NanError as error:
         names = ", ".join(dict.fromkeys(use.name[:60] for one in batch for use in one.networks if use.acts))
         if names:
-            raise JobError(f"prompt: {error}; with these networks: {names}; use smaller multipliers") from None
+            raise JobError(
+                f"prompt: {error}; with these networks: {names}; use smaller multipliers"
+            ) from None
         raise
     finally:
         if studio.networks is not None:
