@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 Blend = Callable[[torch.Tensor, float], torch.Tensor]
 """(latent, sigma) -> latent with the parts put back that must not change."""
 
-Residuals = tuple[Sequence[torch.Tensor], torch.Tensor]
-"""What a ControlNet adds to the UNet: one tensor per skip connection, and one for the middle block."""
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """What control networks add to the UNet; all tensors have one row per row of the forward pass, or one for
+    all.
+
+    down: of a ControlNet, one per skip connection; middle: its one for the middle block. within: of a
+    T2I-adapter, one per level, added where the level's last layer ends (and, in SDXL, after the middle
+    block).
+    """
+
+    down: Sequence[torch.Tensor] = ()
+    middle: torch.Tensor | None = None
+    within: Sequence[torch.Tensor] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,8 @@ class UNetInput:
     """What a residual hook sees of one forward pass; tensors have one row per text and image.
 
     sample: the scaled latents, (rows, 4, h, w), without further channels. call: model calls before this one.
+    progress: the part of the sampler's steps that are done, 0 to below 1; the two calls of a second-order
+    step see the same. checkpoint: whose UNet it is; a refiner takes over on the way.
     """
 
     sample: torch.Tensor
@@ -35,6 +49,8 @@ class UNetInput:
     sigma: float
     rows: Call
     call: int
+    progress: float
+    checkpoint: Checkpoint
 
 
 ResidualHook = Callable[[UNetInput], Residuals | None]

@@ -178,7 +178,7 @@ def _sample(
         empty=text.encode("").context if padding == "empty" else None,
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
-    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
+    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair, step_done=guidance.step_done)
     return run_pass(run, run.start(init), studio.watch)
 
 
