@@ -97,6 +97,13 @@ async def test_vaes_are_files_by_their_names(gateway: RunningGateway) -> None:
     assert await listed(gateway, "sd-vae") == [
         {"model_name": "ft-mse.safetensors", "filename": str(path.absolute())}
     ]
+    beside = write_weights(
+        gateway.settings.data_dir / "models/Stable-diffusion/a/b.vae.safetensors", {"w": [1]}
+    )
+    assert await listed(gateway, "sd-vae") == [
+        {"model_name": "b.vae.safetensors", "filename": str(beside.absolute())},
+        {"model_name": "ft-mse.safetensors", "filename": str(path.absolute())},
+    ]
 
 
 async def test_face_restorers_and_hypernetworks_have_their_shapes(gateway: RunningGateway) -> None:
@@ -233,6 +240,7 @@ async def test_nobody_stops_the_server_by_a_request_unless_allowed(
         assert (await allowed.client.post("/sdapi/v1/server-restart")).status_code == 501
 
 
+MODELS = [{"kind": "checkpoint", "name": "dreamy", "tier": "ram", "bytes": 4}]
 CUDA: dict[str, Any] = {
     "device": "GPU-1",
     "system": {"free": 70, "used": 30, "total": 100},
@@ -251,7 +259,7 @@ async def test_memory_is_the_sum_of_all_workers_and_counts_a_host_once(gateway: 
         ("three", "b", {"ram": ram}),
         ("old", "c", {}),
     ):
-        info = {"host": host, **({"memory": memory} if memory else {})}
+        info = {"host": host, **({"memory": memory, "models": MODELS} if memory else {})}
         await gateway.queue.run(beat(name, info))
     found = await listed(gateway, "memory")
     assert found["ram"] == {"free": 1700, "used": 300, "total": 2000}
@@ -261,6 +269,7 @@ async def test_memory_is_the_sum_of_all_workers_and_counts_a_host_once(gateway: 
     workers = {worker["worker"]: worker for worker in found["workers"]}
     assert workers["one"]["cuda"] == CUDA
     assert "error" in workers["three"]["cuda"]
+    assert (workers["three"]["models"], workers["old"]["models"]) == (MODELS, [])
 
 
 async def test_every_worker_is_told_to_unload_and_to_reload(gateway: RunningGateway, redis_url: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, ControlNetUnionModel, T2IAdapter
+from diffusers import ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from easel_shapes.single_file import unet_name
@@ -70,6 +70,15 @@ def small_adapter(
             downscale_factor=16 if kind == "full_adapter_xl" else 8,
             adapter_type=kind,
         ).requires_grad_(False)
+
+
+def add_control(data_dir: Path, checkpoint: str, name: str, seed: int = 0) -> Path:
+    """Put a ControlNet for one of a data directory's checkpoints (a folder) beside it."""
+    unet = UNet2DConditionModel.from_pretrained(
+        str(data_dir / "models/Stable-diffusion" / checkpoint / "unet")
+    )
+    path = data_dir / "models" / "ControlNet" / f"{name}.safetensors"
+    return write_original_file(small_controlnet(unet, seed), path)
 
 
 def _trained(net: Any, unet: Any, seed: int) -> Any:

@@ -189,17 +189,23 @@ class Guidance:
     def _forward(self, call: Call, scaled: torch.Tensor, timestep: float, sigma: float) -> torch.Tensor:
         sample = scaled.index_select(0, call.images)
         timesteps = torch.full((len(sample),), timestep, dtype=torch.float32, device=sample.device)
-        more: dict[str, Any] = {}
-        if call.added is not None:
-            more["added_cond_kwargs"] = call.added
-        if self.hooks.residuals:
-            more |= self._residuals(
-                UNetInput(sample, timesteps, sigma, call, self.call, self.progress, self.checkpoint)
-            )
-        if call.concat is not None:
-            sample = torch.cat([sample, call.concat], dim=1)
-        output: torch.Tensor = self._unet(sample, timesteps, call.context, return_dict=False, **more)[0]
-        return output
+        added = {} if call.added is None else {"added_cond_kwargs": call.added}
+
+        def forward(sample: torch.Tensor, concat: torch.Tensor | None, **residuals: Any) -> torch.Tensor:
+            if concat is not None:
+                sample = torch.cat([sample, concat], dim=1)
+            output: torch.Tensor = self._unet(
+                sample, timesteps, call.context, return_dict=False, **added, **residuals
+            )[0]
+            return output
+
+        residuals: dict[str, Any] = {}
+        if self.hooks.residuals or self.hooks.before_forward:
+            inputs = UNetInput(sample, timesteps, sigma, call, self.call, self.progress, self.checkpoint)
+            residuals = self._residuals(inputs)
+            for hook in self.hooks.before_forward:
+                hook(inputs, forward)
+        return forward(sample, call.concat, **residuals)
 
     def _residuals(self, inputs: UNetInput) -> dict[str, Any]:
         given = [found for hook in self.hooks.residuals if (found := hook(inputs)) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,7 +37,7 @@ class Residuals:
 
 @dataclass(frozen=True, eq=False)
 class UNetInput:
-    """What a residual hook sees of one forward pass; tensors have one row per text and image.
+    """What hooks see of one forward pass; tensors have one row per text and image.
 
     sample: the scaled latents, (rows, 4, h, w), without further channels. call: model calls before this one.
     progress: the part of the sampler's steps that are done, 0 to below 1; the two calls of a second-order
@@ -52,8 +52,19 @@ class UNetInput:
     progress: float
     checkpoint: Checkpoint
 
+    @property
+    def unet(self) -> Any:
+        """The checkpoint's UNet."""
+        return self.checkpoint.unet
+
 
 ResidualHook = Callable[[UNetInput], Residuals | None]
+
+Forward = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
+"""(sample, concat) -> the UNet's output for another latent and other further channels, with the same texts
+and timestep and without residuals."""
+
+ForwardHook = Callable[[UNetInput, Forward], None]
 
 
 @dataclass(eq=False)
@@ -62,13 +73,15 @@ class GuidanceHooks:
 
     blend_input: on the latent before the UNet sees it (timestep samplers with a mask). blend_denoised: on the
     result (all others). before_call: `hook(guidance, sigma)`, may `switch` the model. residuals: their
-    results are summed.
+    results are summed. before_forward: `hook(inputs, forward)` right before the UNet runs; may run it first
+    with another latent.
     """
 
     blend_input: Blend | None = None
     blend_denoised: Blend | None = None
     before_call: list[Callable[[Guidance, float], None]] = field(default_factory=list)
     residuals: list[ResidualHook] = field(default_factory=list)
+    before_forward: list[ForwardHook] = field(default_factory=list)
 
 
 def keep_unmasked(init: torch.Tensor, mask: torch.Tensor) -> Blend:

@@ -15,6 +15,7 @@ from easel_worker.diffusion.libraries import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     UNet2DConditionModel,
+    no_init_weights,
 )
 
 Prediction = Literal["epsilon", "v_prediction"]
@@ -81,7 +82,8 @@ def fill_position_ids(text_encoder: Any, device: torch.device) -> None:
 def build_on_meta(make: Callable[[], Any], where: str) -> Any:
     """What `make` makes of the libraries' classes, on torch's meta device: shapes without memory."""
     try:
-        with torch.device("meta"):
+        # Every weight is about to be replaced: none needs memory, or a first value.
+        with torch.device("meta"), no_init_weights():
             return make()
     except Exception as error:  # the libraries raise anything for a configuration they cannot follow
         raise CheckpointError(f"{where} describes no model that we can build: {error}") from error
