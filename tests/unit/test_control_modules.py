@@ -62,10 +62,9 @@ def test_a_module_is_there_with_its_files_and_named_with_them_without(tmp_path: 
         assert path.as_posix() in refused.value.message
     fill(tmp_path, module)
     module.require(tmp_path, field="module")
-    there = available_modules(tmp_path)
-    assert module in there
-    adapters = [other for other in there if "IP-Adapter" in other.types and other.name != AUTO]
-    assert (MODULES[AUTO] in there) is bool(adapters)
+    assert module in available_modules(tmp_path)
+    auto = MODULES[AUTO] in available_modules(tmp_path)
+    assert auto is module.tensor, "whose files are the encoders that IP-Adapters look with"
 
 
 def test_one_file_of_several_is_not_enough(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
             f"is None, and {module.name!r} only prepares a picture for a model; GET /controlnet/model_list "
             "has their names",
         )
+    for name in ("advanced_weighting", "effective_region_mask"):
+        if module.model_free and getattr(unit, name) is not None:
+            _refuse(unit, name, f"is for models; {module.name!r} works without one")
     if unit.ipadapter_input is not None:
         if not ADAPTERS & set(module.types):
             _refuse(
