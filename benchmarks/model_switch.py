@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Spread, publish
-from random_files import Layout, sd15, write_config, write_ldm
+from random_files import Layout, sd15, write_config, write_ldm, write_lora
 from sides import Side
 
 SIDE = Path(__file__).with_name("model_switch_side.py")
@@ -40,6 +40,7 @@ class Bench:
         self.rounds: int = args.rounds
         self.files = [write_ldm(layout, home / f"{name}.safetensors", seed=i) for i, name in enumerate("ab")]
         self.config = write_config(layout, home / "config")
+        self.lora_file = write_lora(layout, home / "lora.safetensors")
         self.sides = {name: Side.start(SIDE, name, str(args.threads)) for name in NAMES}
 
     def ask(self, side: str, **job: Any) -> float:
@@ -85,6 +86,18 @@ class Bench:
             Spread.of(ratios).show(0),
         ]
 
+    def lora(self, do: str, what: str) -> list[str]:
+        """A LoRA of rank 32 for all linear layers of the UNet and the text encoder, in milliseconds."""
+        found: dict[str, list[float]] = {"easel": [], "diffusers": []}
+        for number in range(self.rounds + 1):
+            for name, values in found.items():
+                seconds = self.ask(name, do=do, path=str(self.files[0]), lora=str(self.lora_file))
+                if number:
+                    values.append(seconds)
+        ratios = [theirs / ours for ours, theirs in zip(found["easel"], found["diffusers"], strict=True)]
+        cells = [f"{Spread.of([s * 1e3 for s in values]).show(2)} ms" for values in found.values()]
+        return [what, *cells, "", Spread.of(ratios).show(1)]
+
 
 def _cells(found: dict[str, list[float]], unit: str) -> list[str]:
     return [f"{Spread.of(found[name]).show(0)} {unit}" for name in NAMES]
@@ -106,7 +119,14 @@ def main() -> None:
         size = bench.files[0].stat().st_size / MB
         try:
             rows = [["", "Easel", "diffusers", "safetensors alone", "Easel faster by"]]
-            for row in (bench.load(cold=True), bench.load(cold=False), bench.switch()):
+            for row in (
+                bench.load(cold=True),
+                bench.load(cold=False),
+                bench.switch(),
+                bench.lora("put_on", "LoRA: from the file to a model that draws with it"),
+                bench.lora("put_on_again", "the same LoRA again"),
+                bench.lora("take_off", "LoRA: taken off"),
+            ):
                 rows.append(row)
                 print(" | ".join(row), flush=True)
         finally:
@@ -114,7 +134,8 @@ def main() -> None:
     setting = (
         f"{args.rounds} alternating rounds after one to warm up, a file of {size:.0f} MB in fp16, models in"
         f" fp32, {args.threads} torch threads. diffusers: `from_single_file` with a local configuration; it"
-        " keeps no models, so its switch is a load. safetensors alone maps the file and reads every page,"
+        " keeps no models, so its switch is a load; `load_lora_weights` with peft, `disable_lora`,"
+        " `enable_lora` and `unload_lora_weights`. safetensors alone maps the file and reads every page,"
         " without a change of number format."
     )
     limits = (

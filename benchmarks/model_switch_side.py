@@ -3,7 +3,9 @@
 Reads one JSON job per line from stdin and answers each with {"s": seconds, "rss": the process's largest
 memory so far, in bytes}. Jobs are {"do": "load", "path", "config"} (from the file to weights in memory, in
 the side's number format, every page of them read) and {"do": "switch", "paths", "times"} (from one model to
-another that was used before; the seconds of one switch).
+another that was used before; the seconds of one switch), {"do": "put_on", "path", "config", "lora"} (from a
+LoRA's file to a model that draws with it), {"do": "put_on_again", …} (the same set once more) and {"do":
+"take_off", …}.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def weights_of(modules: Iterable[Any]) -> list[torch.Tensor]:
 def easel() -> dict[str, Do]:
     from easel_contract.checkpoint_files import ModelFile
     from easel_worker.diffusion.checkpoint import load_checkpoint
+    from easel_worker.diffusion.extra_networks import ExtraNetworks, NetworkUse
     from easel_worker.models.budget import Fixed
     from easel_worker.models.cache import ModelCache
     from easel_worker.models.loader import ModelLoader
@@ -67,7 +70,44 @@ def easel() -> dict[str, Do]:
                 loader.checkpoint(model)
         return (time.perf_counter() - began) / job["times"] / len(models)
 
-    return {"load": load, "switch": switch}
+    def worn(job: Job) -> tuple[Any, ExtraNetworks, list[NetworkUse]]:
+        path, lora = Path(job["path"]), Path(job["lora"])
+        checkpoint = loader.checkpoint(ModelFile(path.stem, path, (0, 0), path.name))
+        return checkpoint, ExtraNetworks(), [NetworkUse("lora", lora.stem, lora, 0.8, 0.8)]
+
+    def put_on(job: Job) -> float:
+        checkpoint, networks, uses = worn(job)
+        checkpoint.adapters.drop()
+        began = time.perf_counter()
+        networks.attach(checkpoint, uses)
+        seconds = time.perf_counter() - began
+        networks.detach()
+        return seconds
+
+    def put_on_again(job: Job) -> float:
+        checkpoint, networks, uses = worn(job)
+        networks.attach(checkpoint, uses)
+        networks.detach()
+        began = time.perf_counter()
+        networks.attach(checkpoint, uses)
+        seconds = time.perf_counter() - began
+        networks.detach()
+        return seconds
+
+    def take_off(job: Job) -> float:
+        checkpoint, networks, uses = worn(job)
+        networks.attach(checkpoint, uses)
+        began = time.perf_counter()
+        networks.detach()
+        return time.perf_counter() - began
+
+    return {
+        "load": load,
+        "switch": switch,
+        "put_on": put_on,
+        "put_on_again": put_on_again,
+        "take_off": take_off,
+    }
 
 
 def diffusers() -> dict[str, Do]:
@@ -91,7 +131,43 @@ def diffusers() -> dict[str, Do]:
     def switch(job: Job) -> float:
         return load({"path": job["paths"][0], "config": job["config"]})
 
-    return {"load": load, "switch": switch}
+    kept: list[Any] = []
+
+    def wearing(job: Job) -> tuple[Any, float]:
+        if not kept:
+            kept.append(pipeline(job["path"], job["config"]))
+        began = time.perf_counter()
+        kept[0].load_lora_weights(job["lora"], adapter_name="one")
+        kept[0].set_adapters(["one"], [0.8])
+        return kept[0], time.perf_counter() - began
+
+    def put_on(job: Job) -> float:
+        loaded, seconds = wearing(job)
+        loaded.unload_lora_weights()
+        return seconds
+
+    def put_on_again(job: Job) -> float:
+        loaded, _ = wearing(job)
+        loaded.disable_lora()
+        began = time.perf_counter()
+        loaded.enable_lora()
+        seconds = time.perf_counter() - began
+        loaded.unload_lora_weights()
+        return seconds
+
+    def take_off(job: Job) -> float:
+        loaded, _ = wearing(job)
+        began = time.perf_counter()
+        loaded.unload_lora_weights()
+        return time.perf_counter() - began
+
+    return {
+        "load": load,
+        "switch": switch,
+        "put_on": put_on,
+        "put_on_again": put_on_again,
+        "take_off": take_off,
+    }
 
 
 def safetensors() -> dict[str, Do]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from easel_shapes.single_file import unet_name, vae_name
@@ -107,6 +108,28 @@ def sdxl() -> Layout:
         Encoder("conditioner.embedders.1.model.", 1280, 32, openclip=True),
     )
     return Layout(unet, _vae(128, 0.13025), encoders)
+
+
+def write_lora(layout: Layout, path: Path, rank: int = 32) -> Path:
+    """A LoRA in kohya-ss's names for the linear layers of a layout's UNet and first text encoder."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(layout.unet)
+        text = CLIPTextModel(CLIPTextConfig(**layout.encoders[0].config))
+    generator = torch.Generator().manual_seed(rank)
+    tensors: dict[str, torch.Tensor] = {}
+    for prefix, model, ends in (
+        ("lora_unet_", unet, ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")),
+        ("lora_te_text_model_", text, ("_proj", "fc1", "fc2")),
+    ):
+        for name, module in model.named_modules():
+            if isinstance(module, torch.nn.Linear) and name.endswith(ends):
+                key = prefix + name.removeprefix("text_model.").replace(".", "_")
+                down, up = (rank, module.in_features), (module.out_features, rank)
+                tensors[f"{key}.lora_down.weight"] = torch.randn(down, generator=generator).half()
+                tensors[f"{key}.lora_up.weight"] = torch.randn(up, generator=generator).half() * 1e-3
+                tensors[f"{key}.alpha"] = torch.tensor(rank / 2)
+    save_file(tensors, path)
+    return path
 
 
 def _vae(width: int, scaling: float) -> dict[str, Any]:

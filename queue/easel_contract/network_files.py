@@ -85,8 +85,8 @@ class NetworkFiles:
             )
         if usable[0].is_pickle and not self._allow_pickle:
             raise ContractError(
-                f"{kind} {name[:100]!r}: {usable[0].path.name} is a pickle; set EASEL_ALLOW_PICKLE=true to load"
-                " it (with torch's restricted reader), or convert it to .safetensors",
+                f"{kind} {name[:100]!r}: {usable[0].path.name} is a pickle; set EASEL_ALLOW_PICKLE=true to"
+                " load it (with torch's restricted reader), or convert it to .safetensors",
                 field=field,
             )
         return usable[0]

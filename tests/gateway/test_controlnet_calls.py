@@ -6,10 +6,14 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
+import webuiapi
+from PIL import Image
 
-from easel_contract.controlnet.detect import DETECT_PATH, UNFIT
+from easel_contract.controlnet.detect import DETECT_PATH, UNFIT, parse_detect
 from easel_contract.controlnet.poses import RENDER_POSE_PATH
+from easel_contract.limits import Limits
 from easel_contract.requests import IMG2IMG_PATH, TXT2IMG_PATH
 
 from .conftest import Consumer, RunningGateway
@@ -130,3 +134,23 @@ async def test_the_openapi_tells_what_is_sent_and_answered(gateway: RunningGatew
         answer = document["paths"][f"/controlnet/{path}"]["get"]["responses"]["200"]
         name = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         assert schemas[name]["properties"]
+
+
+async def test_webuiapi_finds_and_calls_them(gateway: RunningGateway, consumer: Consumer) -> None:
+    port = httpx.URL(gateway.url).port
+    api = await asyncio.to_thread(webuiapi.WebUIApi, host="127.0.0.1", port=port)
+    assert api.has_controlnet
+    assert await asyncio.to_thread(api.controlnet_version) == 3
+    assert await asyncio.to_thread(api.controlnet_model_list) == []
+    assert {"none", "canny"} <= set(await asyncio.to_thread(api.controlnet_module_list))
+
+    red = Image.new("RGB", (8, 8), "red")
+    call = asyncio.create_task(asyncio.to_thread(api.controlnet_detect, [red, red], module="canny"))
+    task = await consumer.begin()
+    assert len(parse_detect(task.data, Limits()).controlnet_input_images) == 2
+    await consumer.finish(task, json.dumps({"info": "Success", "images": [picture()] * 2}).encode())
+    assert [image.size for image in (await call).images] == [(8, 8), (8, 8)]
+
+    with pytest.raises(RuntimeError, match="Module not available") as refused:
+        await asyncio.to_thread(api.controlnet_detect, [red], module="INVALID")
+    assert refused.value.args[0] == 422

@@ -25,8 +25,8 @@ SETTINGS: dict[str, Any] = {
 def hypernetwork_states(
     widths: Sequence[int], *, layer_norm: bool = False, seed: int = 0, strength: float = 0.5
 ) -> dict[int, tuple[Any, Any]]:
-    """By width the tensors for keys and those for values: two layers, the inner one twice as wide. Names count
-    the activation and the normalisation between them, too."""
+    """By width the tensors for keys and those for values: two layers, the inner one twice as wide. Names
+    count the activation and the normalisation between them, too."""
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> torch.Tensor:
@@ -34,9 +34,7 @@ def hypernetwork_states(
 
     def one(width: int) -> OrderedDict[str, torch.Tensor]:
         last = 3 if layer_norm else 2
-        state = OrderedDict(
-            {"linear.0.weight": random(2 * width, width), "linear.0.bias": random(2 * width)}
-        )
+        state = OrderedDict({"linear.0.weight": random(2 * width, width), "linear.0.bias": random(2 * width)})
         if layer_norm:
             state |= {"linear.2.weight": 1 + random(2 * width), "linear.2.bias": random(2 * width)}
         state |= {f"linear.{last}.weight": random(width, 2 * width), f"linear.{last}.bias": random(width)}

@@ -1,7 +1,7 @@
 """LoRA files of every kind and in every naming, for whatever checkpoint they are made for.
 
-Deterministic: the same arguments write the same tensors. Names are made here from what the formats say, not by
-the code that reads them.
+Deterministic: the same arguments write the same tensors. Names are made here from what the formats say, not
+by the code that reads them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ CONVOLUTIONS = r"resnets\.\d\.conv\d$|conv_shortcut$|samplers\.0\.conv$"
 NORMS = r"norm\d?$|layer_norm\d$"
 EVERYTHING = rf"{LINEAR}|{CONVOLUTIONS}|time_emb_proj$|^conv_(in|out)$"
 
-KINDS = ("lora", "tucker", "loha", "loha-tucker", "lokr", "lokr-full", "lokr-tucker", "full", "dora", "dora-out")
+KINDS = (
+    "lora",
+    "tucker",
+    "loha",
+    "loha-tucker",
+    "lokr",
+    "lokr-full",
+    "lokr-tucker",
+    "full",
+    "dora",
+    "dora-out",
+)
 MORE_KINDS = ("ia3", "glora", "oft", "norm")
 
 
@@ -152,7 +163,10 @@ class _Maker:
                     "up": self.random(outputs, rank, *ones),
                 }
             case "dora-peft":
-                return {**self.make("lora"), "lora_magnitude_vector": self.random(outputs, size=0.05).abs() + 0.3}
+                return {
+                    **self.make("lora"),
+                    "lora_magnitude_vector": self.random(outputs, size=0.05).abs() + 0.3,
+                }
             case "dora" | "dora-out":
                 wide = (outputs, 1) if kind == "dora-out" else (1, inputs)
                 magnitude = self.random(*wide, *ones, size=0.05).abs() + 0.3

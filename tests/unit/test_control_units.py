@@ -316,6 +316,8 @@ def test_several_pictures_are_for_adapters() -> None:
         ({"module": "densepose"}, "module"),
         ({"model": 7}, "model"),
         ({"model": "None"}, "model"),
+        ({"module": "reference_only", "advanced_weighting": [1.0]}, "advanced_weighting"),
+        ({"module": "reference_only", "effective_region_mask": "M"}, "effective_region_mask"),
         ({"image": ""}, "image"),
         ({"module": "inpaint_only"}, "mask"),
         ({"ipadapter_input": "T", "image": ""}, "ipadapter_input"),

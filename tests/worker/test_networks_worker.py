@@ -50,12 +50,13 @@ def test_a_lora_that_is_dropped_in_works_without_a_restart(painter: Any, data_di
     request_id = painter.put({**SMALL, "prompt": "a red circle <lora:late:1>"}, path=PATH)
     refused = painter.result(request_id)
     assert refused.tags["lastCode"] == "422"
-    assert "lora 'late' is not in models/Lora; there are: none" in json.loads(refused.data)["parameters"]["error_msg"]
+    assert (
+        "lora 'late' is not in models/Lora; there are: none"
+        in json.loads(refused.data)["parameters"]["error_msg"]
+    )
     assert painter.status(request_id).state is not State.DEAD
 
-    checkpoint = load_checkpoint(
-        easel_shapes.model_folder(), device=torch.device("cpu"), dtype=torch.float32
-    )
+    checkpoint = load_checkpoint(easel_shapes.model_folder(), device=torch.device("cpu"), dtype=torch.float32)
     write_lora(data_dir / "models" / "Lora" / "late.safetensors", checkpoint, strength=0.6)
 
     worn = paint(painter, "a red circle <lora:late:1>")

@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
+from easel_shapes.companions import COMPANIONS
 from easel_worker.diffusion.tokenizer import clip_tokenizer
 from easel_worker.models.starter import NAME, ensure_checkpoint
 
@@ -145,11 +146,17 @@ ensure_checkpoint(Library(pathlib.Path(sys.argv[1])), build)
 
 
 def test_the_shipped_model_is_installed_whole_and_in_both_forms(tmp_path: Path) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path / "models" / "Stable-diffusion")
+    mine = tmp_path / "models" / "Lora" / "easel-shapes-arrow.safetensors"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
     ensure_checkpoint(library)
 
     (model,) = library.models()
     assert model.name == "easel-shapes"
+    assert mine.read_bytes() == b"mine"
+    beside = sorted(path.name for path in (tmp_path / "models").glob("*/*.safetensors"))
+    assert beside == sorted(COMPANIONS)
     pipeline = StableDiffusionPipeline.from_pretrained(str(model.path), local_files_only=True)
     assert pipeline.tokenizer("a red circle").input_ids == clip_tokenizer()("a red circle").input_ids
     assert (model.path / "easel-shapes.safetensors").stat().st_size < 24_000_000

@@ -126,7 +126,7 @@ def sd_vae(request: Request) -> list[VaeItem]:
 
 @router.get("/sdapi/v1/hypernetworks")
 def hypernetworks(request: Request) -> list[HypernetworkItem]:
-    """The hypernetworks in models/hypernetworks. A worker takes ``.pt`` only where EASEL_ALLOW_PICKLE is set."""
+    """The hypernetworks in models/hypernetworks. Workers take ``.pt`` where EASEL_ALLOW_PICKLE is set."""
     files = gateway_of(request).files.hypernetworks.files()
     return [HypernetworkItem(name=item.name, path=str(item.path.absolute())) for item in files]
 

@@ -86,9 +86,7 @@ def test_every_kind_changes_every_layer_of_every_family(
 
 
 @pytest.mark.parametrize("kind", ["norm", "ia3", "glora", "oft"])
-def test_the_other_kinds_change_what_they_are_for(
-    kind: str, tmp_path: Path, networks: ExtraNetworks
-) -> None:
+def test_the_other_kinds_change_what_they_are_for(kind: str, tmp_path: Path, networks: ExtraNetworks) -> None:
     checkpoint = small_checkpoint("sd1")
     wanted = NORMS if kind == "norm" else ATTENTION
     path = write_lora(tmp_path / "some.safetensors", checkpoint, kind, wanted=wanted)
@@ -247,7 +245,9 @@ def test_a_few_weights_for_nothing_are_told_and_the_others_act(
     tmp_path: Path, networks: ExtraNetworks
 ) -> None:
     checkpoint = small_checkpoint("sd1")
-    shapes = modules_of(checkpoint, "kohya", ATTENTION) | {"lora_te_text_model_encoder_layers_11_mlp_fc1": (8, 8)}
+    shapes = modules_of(checkpoint, "kohya", ATTENTION) | {
+        "lora_te_text_model_encoder_layers_11_mlp_fc1": (8, 8)
+    }
     tensors = lora_tensors(shapes)
     path = tmp_path / "a.safetensors"
     save_file({**tensors, "bundle_emb.word.string_to_param.*": torch.zeros(1, 4)}, path)
@@ -261,7 +261,10 @@ def test_a_few_weights_for_nothing_are_told_and_the_others_act(
 
 BROKEN: dict[str, tuple[dict[str, torch.Tensor] | bytes, str]] = {
     "rubbish": (b"\xff" * 40, "broken.safetensors cannot be read"),
-    "a checkpoint": ({"model.diffusion_model.out.2.weight": torch.zeros(2)}, "is no LoRA; it holds model.diff"),
+    "a checkpoint": (
+        {"model.diffusion_model.out.2.weight": torch.zeros(2)},
+        "is no LoRA; it holds model.diff",
+    ),
     "an embedding": ({"emb_params": torch.zeros(2, 4)}, "is no LoRA; it holds emb_params"),
     "half": ({"lora_unet_conv_in.lora_down.weight": torch.zeros(2, 4)}, "lora_unet_conv_in: no kind"),
 }

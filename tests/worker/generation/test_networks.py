@@ -160,10 +160,8 @@ def test_pictures_with_networks_of_their_own_are_drawn_apart(painter: Desk, plai
 
 
 def test_an_xyz_plot_varies_the_weight_by_search_and_replace(painter: Desk, plain: Any) -> None:
-    args = [7, "<lora:ink:0>,<lora:ink:1>", [], 0, "", [], 0, "", []] + [False, True, False, False] * 2
-    rendered = painter.run(
-        prompt=f"{PROMPT}<lora:ink:0>", script_name="x/y/z plot", script_args=args[:9] + [True, True, False]
-    )[0]
+    args = [7, "<lora:ink:0>,<lora:ink:1>", [], 0, "", [], 0, "", [], True, True, False]
+    rendered = painter.run(prompt=f"{PROMPT}<lora:ink:0>", script_name="x/y/z plot", script_args=args)[0]
     images = [np.asarray(shot.image) for shot in rendered.result.shots]
     assert len(images) == 2
     np.testing.assert_array_equal(images[0], plain)

@@ -212,9 +212,10 @@ class _Making:
                 f" {', '.join(sorted(file.kinds))}; leave dyn out"
             )
         if strangers or file.unknown:
+            lost = [*strangers, *file.unknown]
             self._problems.append(
-                f"prompt: lora {use.name[:100]!r}: {len(strangers) + len(file.unknown)} of its weights are for"
-                f" nothing in {self._checkpoint.name}: {shorten([*strangers, *file.unknown])}"
+                f"prompt: lora {use.name[:100]!r}: {len(lost)} of its weights are for nothing in"
+                f" {self._checkpoint.name}: {shorten(lost)}"
             )
         for target, change in fitting:
             multiplier = use.unet if target.side == "unet" else use.te

@@ -66,7 +66,8 @@ def read_hypernetwork(path: Path, *, allow_pickle: bool = False) -> Hypernetwork
     """
     stored, metadata = read_tensors(path, allow_pickle=allow_pickle)
     told: dict[str, Any] = {key: _value(text) for key, text in metadata.items()}
-    told |= {key: value for key, value in stored.items() if isinstance(key, str)}
+    # In A1111's files widths are keys too, and they are numbers.
+    told |= {str(key): value for key, value in stored.items()}
     try:
         layers = {
             width: (_network(keys, told), _network(values, told))

@@ -1,4 +1,4 @@
-"""Extra networks on their way from a prompt to a checkpoint: resolved beside the torch thread, attached in it."""
+"""Extra networks from a prompt to a checkpoint: resolved beside the torch thread, attached in it."""
 
 from __future__ import annotations
 

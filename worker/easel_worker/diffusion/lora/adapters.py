@@ -84,7 +84,7 @@ class Adapters:
             self._handles.append(hook())
 
     def take_off(self) -> None:
-        """The checkpoint is itself again; the set is kept. However far `put_on` came, and as often as asked."""
+        """The checkpoint is itself again, however far `put_on` came; the set is kept. Twice does nothing."""
         while self._handles:
             self._handles.pop().remove()
         while self._base:

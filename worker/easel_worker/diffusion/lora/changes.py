@@ -148,7 +148,7 @@ def _loha(parts: Parts) -> Loha:
 def _lokr(parts: Parts) -> Lokr:
     factors = {name.removeprefix("lokr_"): tensor for name, tensor in parts.items()}
     core = factors.get("t2")
-    found = []
+    found: list[tuple[torch.Tensor, ...]] = []
     ranks = []
     for name in ("w1", "w2"):
         if name in factors:

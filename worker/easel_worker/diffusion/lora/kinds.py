@@ -134,7 +134,8 @@ class Lokr(Delta):
         if self.core is None:
             w2 = _joined(base, self.w2)
         else:
-            w2 = _product(*(_like(base, one) for one in self.w2), _like(base, self.core))
+            a, b = self.w2
+            w2 = _product(_like(base, a), _like(base, b), _like(base, self.core))
         # Kronecker's product is of outputs and inputs; the kernel, the fastest of w2's columns, stays.
         return torch.kron(w1, w2).mul_(self.scale)
 
@@ -283,12 +284,13 @@ def _like(base: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
 def _product(a: torch.Tensor, b: torch.Tensor, core: torch.Tensor | None) -> torch.Tensor:
     if core is None:
         return a @ b
-    return torch.einsum("pq...,qi,po->oi...", core, b, a).flatten(1).contiguous()
+    joined: torch.Tensor = torch.einsum("pq...,qi,po->oi...", core, b, a)
+    return joined.flatten(1).contiguous()
 
 
 def _joined(base: torch.Tensor, factors: tuple[torch.Tensor, ...]) -> torch.Tensor:
     first, *rest = (_like(base, one).flatten(1) for one in factors)
-    return first @ rest[0] if rest else first
+    return torch.matmul(first, rest[0]) if rest else first
 
 
 def size_of(parts: Mapping[str, torch.Tensor]) -> int:

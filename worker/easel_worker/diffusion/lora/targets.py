@@ -2,8 +2,8 @@
 
 | style | example |
 |---|---|
-| kohya-ss, diffusers' blocks | `lora_unet_down_blocks_0_attentions_0_…_attn1_to_q`, `lora_te_text_model_encoder_layers_0_…` |
-| kohya-ss, LDM's blocks (SDXL's usual) | `lora_unet_input_blocks_1_1_…_attn1_to_q`, `lora_te1_…`, `lora_te2_…` |
+| kohya-ss, diffusers' blocks | `lora_unet_down_blocks_0_…_attn1_to_q`, `lora_te_text_model_…` |
+| kohya-ss, LDM's blocks | `lora_unet_input_blocks_1_1_…_attn1_to_q`, `lora_te1_…`, `lora_te2_…` |
 | diffusers and peft | `unet.down_blocks.0.attentions.0.….to_q`, `text_encoder.…`, `text_encoder_2.…` |
 | diffusers' first | `down_blocks.0.….attn1.processor.to_q` |
 | LDM, with dots | `diffusion_model.input_blocks.1.1.….to_q` |

@@ -67,8 +67,8 @@ class Unit:
 
     kind: what its module does in a pass. file: its model's; None where it needs none. images: its own
     pictures; without any, img2img's is meant. views: what CLIP, or a recogniser of faces, saw in its
-    pictures, where the request has that in their stead. mask: its own mask for img2img's picture. region: where it
-    acts; None is everywhere. known: hints that were made already.
+    pictures, where the request has that in their stead. mask: its own mask for img2img's picture. region:
+    where it acts; None is everywhere. known: hints that were made already.
     """
 
     asked: ControlUnit
