@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+
 import torch
+
+
+def read_ahead(path: Path) -> None:
+    """Have the kernel begin to read a file that is about to be mapped: alone it reads a mapped file in small
+    pieces, each when it is touched, and a disk far away is waited for at each of them."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def place(tensor: torch.Tensor, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import load_file
-from easel_worker.diffusion.placing import place
+from easel_worker.diffusion.placing import place, read_ahead
 
 Rename = Callable[[str], str | None]
 """Maps a name in a file to the module's name for it; None drops the weight."""
@@ -134,6 +134,7 @@ def _stored_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
     try:
+        read_ahead(path)
         # Tensors are views of the mapped file: nothing is read before it is converted.
         weights: dict[str, torch.Tensor] = load_file(str(path))
     except Exception as error:  # safetensors raises its own and the file system's errors

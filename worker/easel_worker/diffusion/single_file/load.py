@@ -15,6 +15,7 @@ from easel_worker.diffusion.parts import (
     build_unet,
     fill_position_ids,
 )
+from easel_worker.diffusion.placing import read_ahead
 from easel_worker.diffusion.single_file.families import UNET, VAE, EncoderPlace, Family, find_family
 from easel_worker.diffusion.single_file.fill import Target, below, fill
 from easel_worker.diffusion.single_file.ldm_text import text_config, text_sources
@@ -48,6 +49,7 @@ def load_file_parts(
     everything that is wrong with it.
     """
     target = Target(device, dtype)
+    read_ahead(path)
     with open_weights(path, device, allow_pickle=allow_pickle) as stored:
         try:
             return _parts(path, stored, target, own_vae=own_vae)
