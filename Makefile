@@ -5,13 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
-BENCHMARKS := queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss
+BENCHMARKS := queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss model_switch
 PEERS := build/bench-peers
 SOURCES_OF_TRUTH := pyproject.toml worker/no-deps.txt $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install up test test-slow lint bench bench-peers shapes shapes-smoke clean
+.PHONY: help install up test test-slow lint bench bench-peers shapes shapes-companions shapes-smoke clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,12 @@ bench-peers: $(PEERS)/.python $(PEERS)/.python-arq $(PEERS)/.node ## install the
 shapes: $(VENV)/.installed ## make the small model from nothing (hours on a CPU) in build/shapes
 	$(BIN)/python -m easel_shapes.recipe all --out build/shapes $(ARGS)
 
+shapes-companions: $(VENV)/.installed ## make its ControlNet and its LoRAs in build/shapes
+	$(BIN)/python -m easel_shapes.recipe companions --out build/shapes $(ARGS)
+
 shapes-smoke: $(VENV)/.installed ## every stage of the recipe in its short form
 	$(BIN)/python -m easel_shapes.recipe all --smoke --out build/shapes-smoke $(ARGS)
+	$(BIN)/python -m easel_shapes.recipe companions --smoke --out build/shapes-smoke $(ARGS)
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -16,6 +16,8 @@ from starlette.middleware import Middleware
 
 from easel_claims import AsyncClaims, Depot
 from easel_contract.checkpoints import Library
+from easel_contract.controlnet.detect import DetectRequest
+from easel_contract.controlnet.poses import Pose
 from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.agent_scheduler.queue_routes import router as scheduler_queue_router
@@ -23,6 +25,8 @@ from easel_gateway.agent_scheduler.task_routes import TaskChange
 from easel_gateway.agent_scheduler.task_routes import router as scheduler_task_router
 from easel_gateway.agent_scheduler.transfer import ImportRequest
 from easel_gateway.agent_scheduler.transfer import router as transfer_router
+from easel_gateway.controlnet.calls import router as control_calls_router
+from easel_gateway.controlnet.lists import router as control_lists_router
 from easel_gateway.dead.routes import RequeueMany
 from easel_gateway.dead.routes import router as dead_router
 from easel_gateway.duties.claim_sweeper import ClaimSweeper
@@ -123,6 +127,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         files_router,
         names_router,
         service_router,
+        control_calls_router,
+        control_lists_router,
         tasks_router,
         scheduler_queue_router,
         scheduler_task_router,
@@ -139,6 +145,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         ExtrasSingleRequest,
         ExtrasBatchRequest,
         InterrogateRequest,
+        DetectRequest,
+        Pose,
         PngInfoRequest,
         RequeueMany,
         InterruptRequest,
@@ -186,7 +194,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
         pictures = configured_store(settings)
         store = StoreProbe(pictures)
         library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
-        files = open_catalogue(settings.data_dir)
+        files = open_catalogue(settings.data_dir, library.hashes)
         app.state.gateway = Gateway(
             settings, queue, hub, store, pictures, claims, metrics, library, options, files
         )

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from easel_contract import results
+from easel_contract.controlnet.detect import REFUSED
 from easel_contract.errors import ContractError
 from easel_queue import (
     DuplicateWatcherError,
@@ -152,6 +153,6 @@ async def refuse_route(request: Request, error: Exception) -> Response:
 
 
 def _refuse_contract(error: ContractError) -> Response:
-    if error.status == 422:
+    if error.status == 422 and error.kind != REFUSED:
         return JSONResponse({"detail": error.detail()}, 422)
     return envelope(error.status, error="HTTPException", detail=str(error))

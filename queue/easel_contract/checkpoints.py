@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 from easel_contract.checkpoint_files import INDEX, ModelFile, find_models
@@ -30,7 +31,8 @@ class Library:
         self._lock = threading.Lock()
         self._seen: int | None = None
         self._models: dict[str, ModelFile] = {}
-        self._hashes = HashBook(hashes)
+        self.hashes = HashBook(hashes)
+        """May be asked for other models' hashes too: the book is by path."""
 
     def names(self, *, fresh: bool = True) -> tuple[str, ...]:
         """All names, sorted. Not `fresh`: without what was changed inside a folder since the last look."""
@@ -102,10 +104,14 @@ class Library:
             if not weights:
                 return ""
             if at_most is not None and sum(path.stat().st_size for path in weights) > at_most:
-                return self._hashes.known(weights)
-            return self._hashes.sha256(weights)
+                return self.hashes.known(weights)
+            return self.hashes.sha256(weights)
         except OSError:
             return ""  # removed a moment ago
+
+    def hash_soon(self, model: ModelFile) -> Future[str]:
+        """`sha256`, computed in the background: a large file takes seconds to read."""
+        return self.hashes.soon(_weights(model))
 
     def short_hash(self, model: ModelFile) -> str:
         """The first 10 digits of `sha256`, as infotexts and titles have them."""
@@ -119,7 +125,7 @@ class Library:
 
     def _old(self, model: ModelFile) -> str:
         try:
-            return self._hashes.old(model.path) if model.file_name else ""
+            return self.hashes.old(model.path) if model.file_name else ""
         except OSError:
             return ""
 

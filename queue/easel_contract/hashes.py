@@ -8,12 +8,14 @@ import json
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 _BLOCK = 1 << 20
 # A1111's first hashes were of one piece of the file only.
 _OLD_START, _OLD_LENGTH = 0x100000, 0x10000
+_BODY = "#body"  # marks the hash of a file without its header
 
 
 class HashBook:
@@ -29,23 +31,29 @@ class HashBook:
         self._known: dict[str, dict[str, Any]] = {}
         self._old: dict[tuple[str, int, int], str] = {}
 
-    def known(self, paths: Sequence[Path]) -> str:
-        """The hash of files read one after the other, 64 hex digits, empty where it was never computed."""
+    def known(self, paths: Sequence[Path], *, body: bool = False) -> str:
+        """The hash of files read one after the other, 64 hex digits, empty where it was never computed.
+
+        body: of a safetensors file without its header, so that what is written there changes nothing.
+        """
         with self._lock:
             self._look()
-            key, version = _version(paths)
+            key, version = _version(paths, body=body)
             entry = self._known.get(key)
             return str(entry["sha256"]) if entry and entry.get("version") == version else ""
 
-    def sha256(self, paths: Sequence[Path]) -> str:
+    def sha256(self, paths: Sequence[Path], *, body: bool = False) -> str:
         """The hash, computed when need be: about 1.5 s for 2 GB. One file at a time is read."""
         with self._reading:
-            if found := self.known(paths):
+            if found := self.known(paths, body=body):
                 return found
-            key, version = _version(paths)
+            key, version = _version(paths, body=body)
             digest = hashlib.sha256()
             for path in paths:
                 with path.open("rb") as file:
+                    if body:
+                        # A broken file may say anything about its header.
+                        file.seek(min(8 + int.from_bytes(file.read(8), "little"), path.stat().st_size))
                     while block := file.read(_BLOCK):
                         digest.update(block)
             with self._lock:
@@ -53,6 +61,29 @@ class HashBook:
                 self._known[key] = {"version": version, "sha256": digest.hexdigest()}
                 self._write()
             return digest.hexdigest()
+
+    def soon(self, paths: Sequence[Path]) -> Future[str]:
+        """The hash, computed by a thread of its own where it is not known; empty for files that cannot be
+        read. The thread does not keep a process alive."""
+        future: Future[str] = Future()
+
+        def compute() -> None:
+            try:
+                future.set_result(self.sha256(paths) if paths else "")
+            except OSError:
+                future.set_result("")  # removed a moment ago
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the hash is told
+                future.set_exception(error)
+
+        try:
+            known = self.known(paths) if paths else ""
+        except OSError:
+            known = ""
+        if known:
+            future.set_result(known)
+        else:
+            threading.Thread(target=compute, name="easel-hash", daemon=True).start()
+        return future
 
     def old(self, path: Path) -> str:
         """A1111's first kind of hash: 8 hex digits of 64 KiB from 1 MiB on; empty for shorter files."""
@@ -98,7 +129,7 @@ class HashBook:
             self._stored_at = self._store.stat().st_mtime_ns
 
 
-def _version(paths: Sequence[Path]) -> tuple[str, list[list[int]]]:
+def _version(paths: Sequence[Path], *, body: bool) -> tuple[str, list[list[int]]]:
     """The key of some files, and what changes with each of them."""
     stats = [path.stat() for path in paths]
-    return str(paths[0].absolute()), [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+    return str(paths[0].absolute()) + _BODY * body, [[stat.st_size, stat.st_mtime_ns] for stat in stats]

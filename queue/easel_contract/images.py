@@ -31,6 +31,10 @@ MAX_URL_CHARS = 8192
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _HEAD_CHARS = 64
+_PNG_HEAD_CHARS = 36
+_PNG_COLOUR = 25
+_PNG_ALPHA = (b"\x04", b"\x06")
+"""Where the first chunk, IHDR, has the kind of colours: grey with alpha, RGB with alpha (PNG, 11.2.1)."""
 _URL_SAFE = str.maketrans("-_", "+/")
 _PATH_SAFE = "/%:=&?~#+!$,;'@()*[]"
 
@@ -113,6 +117,18 @@ def sniff(data: bytes) -> str:
     if data.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
     return "BMP" if data.startswith(b"BM") else ""
+
+
+def has_alpha(text: str) -> bool:
+    """Whether a picture is a PNG with an alpha channel, as its header says. Of one that is named by its
+    address, and of other formats, that is not known here: False."""
+    encoded = text.partition(",")[2] if text.lstrip()[:5].lower() == "data:" else text
+    head = "".join(encoded[: 2 * _HEAD_CHARS].split())[:_PNG_HEAD_CHARS]
+    try:
+        data = decode_base64(head, field="")
+    except ContractError:
+        return False
+    return sniff(data) == "PNG" and data[_PNG_COLOUR : _PNG_COLOUR + 1] in _PNG_ALPHA
 
 
 def base64_part(text: str, *, field: str, max_bytes: int) -> str:

@@ -9,6 +9,9 @@ from easel_contract.images import ImageRules
 DEFAULT_MOUNTS = ("/code/stable-diffusion-webui/data-oss", "/code/stable-diffusion-webui/data")
 """Where the cloud's images mount storage; requests written for it name these in `save_dir`."""
 
+MAX_UNITS = 10
+"""ControlNet units of one request; A1111's own default is 3, and it drops what is beyond without a word."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -25,6 +28,7 @@ class Limits:
     max_n_iter: int = 16
     max_script_images: int = 256
     max_prompt_chars: int = 20_000
+    max_units: int = MAX_UNITS
     mount_paths: tuple[str, ...] = DEFAULT_MOUNTS
     images: ImageRules = field(default_factory=ImageRules)
     strict: bool = True

@@ -1,4 +1,4 @@
-"""VAEs, LoRAs and embeddings in the data directory: their names, and what their headers tell.
+"""LoRAs and embeddings in the data directory: their names, and what their headers tell.
 
 Only safetensors files are read: nothing in them is ever run. A header is read without the weights behind it.
 """
@@ -88,6 +88,14 @@ class WeightsFolder:
     def files(self) -> list[WeightsFile]:
         """All files by name (their stem), sorted. Of two with one name the first that can be read counts."""
         found: dict[str, WeightsFile] = {}
+        for file in self.every():
+            if file.name not in found or found[file.name].header is None:
+                found[file.name] = file
+        return sorted(found.values(), key=lambda file: file.name.casefold())
+
+    def every(self) -> list[WeightsFile]:
+        """All files, sorted by path."""
+        found: list[WeightsFile] = []
         seen: dict[tuple[Path, int, int], Header | None] = {}
         for path in sorted(self._paths()):
             try:
@@ -99,11 +107,10 @@ class WeightsFolder:
                 known = key in self._headers
                 header = self._headers.get(key)
             seen[key] = header = header if known else _header(path)
-            if path.stem not in found or found[path.stem].header is None:
-                found[path.stem] = WeightsFile(path.stem, path, header)
+            found.append(WeightsFile(path.stem, path, header))
         with self._lock:
             self._headers = seen
-        return sorted(found.values(), key=lambda file: file.name.casefold())
+        return found
 
     def _paths(self) -> Iterator[Path]:
         for path in self.folder.glob("**/*"):

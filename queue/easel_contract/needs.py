@@ -13,6 +13,11 @@ from easel_contract.requests import GenerationRequest
 
 _NETWORK = re.compile(r"<(lora|lyco|hypernet):([^:>]+)", re.IGNORECASE)
 
+_SAME = {"lyco": "lora"}
+
+OPTION_NETWORKS: Mapping[str, str] = {"sd_lora": "lora", "sd_hypernetwork": "hypernet"}
+"""Options that name a network for all prompts, and its kind; "None" is none."""
+
 _OWN = {
     *("prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength"),
     *("force_task_id", "send_images", "save_images", "do_not_save_samples", "do_not_save_grid", "comments"),
@@ -39,6 +44,19 @@ def checkpoint_need(name: str | None) -> str:
     return f"checkpoint:{name or ''}"
 
 
+def networks_need(request: GenerationRequest, options: Mapping[str, Any] | None = None) -> str:
+    """What joins the need of a checkpoint where a request asks for networks, ControlNets too: their kinds and
+    names as it spells them, sorted; empty for none."""
+    found = {("controlnet", unit.model.casefold()) for unit in request.units if unit.model}
+    if not request.disable_extra_networks:
+        found |= {(kind.lower(), name.strip()) for kind, name in _NETWORK.findall(request.prompt)}
+        for option, kind in OPTION_NETWORKS.items():
+            name = str(request.override_settings.get(option, (options or {}).get(option, "None")))
+            if name not in ("", "None"):
+                found.add((kind, name))
+    return " ".join(sorted(f"{_SAME.get(kind, kind)}:{name}" for kind, name in found))
+
+
 def needs_of(
     request: GenerationRequest, canonical: Callable[[str], str], options: Mapping[str, Any] | None = None
 ) -> Needs:
@@ -47,9 +65,9 @@ def needs_of(
     options = options or {}
     asked = request.checkpoint or options.get("sd_model_checkpoint")
     checkpoint = checkpoint_need(canonical(asked) if asked else None)
-    networks = sorted({f"{kind.lower()}:{name.strip()}" for kind, name in _NETWORK.findall(request.prompt)})
-    models = (f"{checkpoint} {' '.join(networks)}", checkpoint) if networks else (checkpoint,)
-    if request.img2img or request.script is not None or request.firstpass_image:
+    networks = networks_need(request, options)
+    models = (f"{checkpoint} {networks}", checkpoint) if networks else (checkpoint,)
+    if request.img2img or request.script is not None or request.firstpass_image or request.units:
         # Pictures that come in would have to be equal too, and a script makes batches of its own.
         return Needs(models, "")
     shared = request.model_dump(exclude=_OWN, exclude_defaults=True)

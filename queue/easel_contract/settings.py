@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from easel_contract.images import ImageRules
-from easel_contract.limits import DEFAULT_MOUNTS, Limits
+from easel_contract.limits import DEFAULT_MOUNTS, MAX_UNITS, Limits
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -138,6 +138,10 @@ class CommonSettings(BaseSettings):
         256, ge=1, le=10_000, description="Pictures that a request with a script may make, such as a plot."
     )
 
+    controlnet_units: int = Field(
+        MAX_UNITS, ge=1, le=100, description="Most ControlNet units that a request may have."
+    )
+
     strict: bool = Field(
         True,
         description="Refuse unknown samplers, options, styles and networks; otherwise the result's info "
@@ -253,6 +257,7 @@ class CommonSettings(BaseSettings):
             max_batch_size=self.max_batch_size,
             max_n_iter=self.max_n_iter,
             max_script_images=self.max_script_images,
+            max_units=self.controlnet_units,
             mount_paths=self.mount_paths,
             images=self.image_rules(),
             strict=self.strict,

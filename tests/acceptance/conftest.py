@@ -12,6 +12,7 @@ from easel_worker.models.starter import install_shapes
 
 from ..e2e.conftest import sdk_python
 from ..e2e.running import Running, running
+from ..small_models.control import add_control
 from .a1111 import ALICE, BOB, PictureHost, gradient, picture_host
 from .sdk import Sdk
 from .service import TOKEN, Service
@@ -89,9 +90,10 @@ def pictures() -> Iterator[PictureHost]:
 
 
 def with_models(data_dir: Path) -> Path:
-    """A data directory with the shipped model, also under the name in the cloud guide's requests."""
+    """The shipped model and a ControlNet in a data directory, by the names of the guide too."""
     for name in ("easel-shapes", "deliberate_v2"):
         install_shapes(data_dir / "models" / "Stable-diffusion" / name)
+    add_control(data_dir, "deliberate_v2", "control_v11p_sd15_canny")
     return data_dir
 
 

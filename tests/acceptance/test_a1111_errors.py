@@ -127,7 +127,7 @@ def told(response: httpx.Response) -> str:
             id="checkpoint in override_settings",
         ),
         pytest.param(OPTIONS, {"api_enable_requests": False}, 422, "operator may", id="restricted option"),
-        pytest.param(TXT2IMG, {"prompt": "a <lora:absent:1>"}, 422, "applies no networks", id="LoRA"),
+        pytest.param(TXT2IMG, {"prompt": "a <lora:absent:1>"}, 422, "is not in models/Lora", id="LoRA"),
         pytest.param(TXT2IMG, {"styles": ["no such"]}, 422, "no style 'no such'", id="style"),
         # as A1111
         pytest.param(INTERROGATE, {"model": "no such"}, 404, "Model not found", id="interrogate's model"),

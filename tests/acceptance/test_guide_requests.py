@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from ..e2e.running import Running, body_of
 from .a1111 import IMG2IMG, TXT2IMG, PictureHost
 
 LINK = "https://eas-cache-cn-hangzhou.oss-cn-hangzhou-internal.aliyuncs.com"
+CONTROL_LINK = "https://pai-aigc-dataset.oss-cn-hangzhou.aliyuncs.com"
 ROOT = "/code/stable-diffusion-webui/data-oss/outputs"
 NAME = r"\d{4}-\d\d-\d\d/(grid-)?\d{6}-[0-9a-f-]{36}(-\d+)?\.png"
 
@@ -83,6 +85,43 @@ PICTURE: dict[str, Any] = {
     "inpaint_full_res_padding": 32,
 }
 
+CONTROLNET: dict[str, Any] = {
+    "alwayson_scripts": {
+        "sd_model_checkpoint": "deliberate_v2.safetensors",
+        "save_dir": "/code/stable-diffusion-webui/data-oss/outputs",
+        "controlnet": {
+            "args": [
+                {
+                    "image_link": f"{CONTROL_LINK}/pixabay_images/00008b87bf3ff6742b8cf81c358b9dbc.jpg",
+                    "enabled": True,
+                    "module": "canny",
+                    "model": "control_v11p_sd15_canny",
+                    "weight": 1,
+                    "resize_mode": "Crop and Resize",
+                    "low_vram": False,
+                    "processor_res": 512,
+                    "threshold_a": 100,
+                    "threshold_b": 200,
+                    "guidance_start": 0,
+                    "guidance_end": 1,
+                    "pixel_perfect": True,
+                    "control_mode": "Balanced",
+                    "input_mode": "simple",
+                    "batch_images": "",
+                    "output_dir": "",
+                    "loopback": False,
+                }
+            ]
+        },
+    },
+    "prompt": "girls",
+    "batch_size": 1,
+    "n_iter": 2,
+    "width": 576,
+    "height": 576,
+    "negative_prompt": "ugly, out of frame",
+}
+
 OUTPAINTING = {
     "script_name": "Outpainting mk2",
     "script_args": ["Outpainting", 128, 8, ["left", "right", "up", "down"], 1, 0.05],
@@ -104,7 +143,10 @@ def sized(side: int) -> dict[str, int]:
 
 def at(request: dict[str, Any], host: PictureHost) -> dict[str, Any]:
     """The request with the picture's host replaced."""
-    return dict(json.loads(json.dumps(request).replace(LINK, host.url)))
+    text = json.dumps(request)
+    for link in (LINK, CONTROL_LINK):
+        text = text.replace(link, host.url)
+    return dict(json.loads(text))
 
 
 def check_files(easel: Running, parameters: dict[str, Any], root: str, kind: str, side: int) -> None:
@@ -153,6 +195,26 @@ def test_img2img_answers_as_the_guide_shows(
     assert parameters["seed"].startswith("111")
     check_files(easel, parameters, ROOT, "img2img", OUTPAINTED if script else side)
     assert pictures.asked[-1] == "/stable-diffusion-cache/tests/boy.png"
+
+
+@SIDES
+def test_controlnet_answers_as_the_guide_shows(easel: Running, pictures: PictureHost, side: int) -> None:
+    # As shown it makes A1111's 50 steps.
+    response = easel.http.post(TXT2IMG, json=at(CONTROLNET, pictures) | sized(side), timeout=900)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["images"] == []
+    parameters = answer["parameters"]
+    assert (parameters["status"], parameters["error_msg"]) == (0, "")
+    assert len(parameters["seed"].split(",")) == 2
+    assert len(parameters["image_url"].split(",")) == 3, "the grid and two pictures"
+    check_files(easel, parameters, ROOT, "txt2img", side)
+    [mask] = parameters["image_mask_url"].split(",")
+    assert re.fullmatch(re.escape(ROOT) + r"/controlnet_mask/\d{4}-\d\d-\d\d/\d{5}\.png", mask), mask
+    stored = Image.open(easel.data_dir / mask.removeprefix("/code/stable-diffusion-webui/data-oss/"))
+    assert stored.size == (side, side)
+    assert set(np.unique(np.asarray(stored))) <= {0, 255}, "edges"
+    assert pictures.asked[-1] == "/pixabay_images/00008b87bf3ff6742b8cf81c358b9dbc.jpg"
 
 
 def test_queued_the_results_come_through_the_sink(easel: Running, pictures: PictureHost) -> None:

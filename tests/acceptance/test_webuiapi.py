@@ -236,12 +236,24 @@ def test_interrogate_without_weights_says_which_are_missing(api: WebUIApi) -> No
         api.interrogate(gradient())
 
 
-def test_controlnet_units_are_refused_and_do_not_leak_into_later_calls(api: WebUIApi) -> None:
-    # The client puts units into a dict that its calls share, and clears it only where ControlNet is listed.
+def test_controlnet(api: WebUIApi) -> None:
     assert api.has_controlnet
-    unit = webuiapi.ControlNetUnit(image=gradient(), module="canny")
+    model = next(name for name in api.controlnet_model_list() if name.startswith("control_v11p_sd15_canny"))
+    unit = webuiapi.ControlNetUnit(image=gradient(), module="canny", model=model)
+    plain = api.txt2img(**SMALL)
+    result = api.txt2img(**SMALL, controlnet_units=[unit])
+    assert [image.size for image in result.images] == [(64, 64)] * 2
+    assert not np.array_equal(pixels(result.images[0]), pixels(plain.images[0]))
+    assert f"Model: {model}" in result.info["extra_generation_params"]["ControlNet 0"]
+    lent = webuiapi.ControlNetUnit(module="canny", model=model)
+    assert len(api.img2img(**SMALL, images=[gradient()], controlnet_units=[lent]).images) == 2
+
+
+def test_controlnet_units_do_not_leak_into_later_calls(api: WebUIApi) -> None:
+    # The client puts units into a dict that its calls share, and clears it only where ControlNet is listed.
+    unit = webuiapi.ControlNetUnit(image=gradient(), module="canny", model="nobody")
     for call in (api.txt2img, lambda **fields: api.img2img(images=[gradient()], **fields)):
-        with pytest.raises(RuntimeError, match="no ControlNet") as refused:
+        with pytest.raises(RuntimeError, match="nobody") as refused:
             call(**SMALL, controlnet_units=[unit])
         assert refused.value.args[0] == 422
         assert len(call(**SMALL).images) == 1

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from easel_contract.controlnet import ControlUnit
+from easel_contract.controlnet.detect import DetectRequest
+from easel_contract.controlnet.spellings import ALIASES, IDLE
 from easel_contract.extras import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
 from easel_contract.requests import AlwaysonOptions, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 from easel_gateway.app import create_app
@@ -41,7 +44,7 @@ def names(title: str) -> list[str]:
 
 def endpoints() -> list[str]:
     """What the page lists as being there."""
-    titles = ("Endpoints", "agent-scheduler", "Easel's own")
+    titles = ("Endpoints", "ControlNet", "agent-scheduler", "Easel's own")
     return [name for title in titles for name in names(title)]
 
 
@@ -56,6 +59,14 @@ def own(model: type[BaseModel]) -> list[str]:
     return [name for name in model.model_fields if name not in GenerationRequest.model_fields]
 
 
+def unit_fields() -> list[str]:
+    """What a client may send in a ControlNet unit: its fields, those that become others, older names, and
+    those that do nothing."""
+    made = {"index", "pictures", "warnings"}
+    read = {"enabled", "image", "image_link"}
+    return sorted(ControlUnit.model_fields.keys() - made | read | ALIASES.keys() | IDLE.keys())
+
+
 @pytest.mark.parametrize(
     ("title", "fields"),
     [
@@ -63,6 +74,8 @@ def own(model: type[BaseModel]) -> list[str]:
         ("Fields of txt2img alone", own(Txt2ImgRequest)),
         ("Fields of img2img alone", own(Img2ImgRequest)),
         ("The cloud's keys in alwayson_scripts", list(AlwaysonOptions.model_fields)),
+        ("Fields of a ControlNet unit", unit_fields()),
+        ("Fields of detect", list(DetectRequest.model_fields)),
         (
             "Fields of the extras calls",
             list(

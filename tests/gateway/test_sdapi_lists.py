@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from easel_contract.hashes import HashBook
+from easel_contract.network_files import NetworkFiles
 from easel_contract.samplers import SAMPLERS, SCHEDULERS
 from easel_queue import Queue
 
@@ -97,13 +99,33 @@ async def test_vaes_are_files_by_their_names(gateway: RunningGateway) -> None:
     assert await listed(gateway, "sd-vae") == [
         {"model_name": "ft-mse.safetensors", "filename": str(path.absolute())}
     ]
+    beside = write_weights(
+        gateway.settings.data_dir / "models/Stable-diffusion/a/b.vae.safetensors", {"w": [1]}
+    )
+    assert await listed(gateway, "sd-vae") == [
+        {"model_name": "b.vae.safetensors", "filename": str(beside.absolute())},
+        {"model_name": "ft-mse.safetensors", "filename": str(path.absolute())},
+    ]
 
 
-async def test_face_restorers_and_hypernetworks_have_their_shapes(gateway: RunningGateway) -> None:
+async def test_hypernetworks_are_files_by_their_stems(gateway: RunningGateway) -> None:
+    assert await listed(gateway, "hypernetworks") == []
+    folder = gateway.settings.data_dir / "models" / "hypernetworks"
+    path = write_weights(folder / "haze.safetensors", {"768.k.linear.0.weight": [4, 4]})
+    pickle = folder / "Sub" / "fog.pt"
+    pickle.parent.mkdir()
+    pickle.write_bytes(b"a pickle")
+    (folder / "fog.pt.optim").write_bytes(b"what its training left")
+    assert await listed(gateway, "hypernetworks") == [
+        {"name": "fog", "path": str(pickle.absolute())},
+        {"name": "haze", "path": str(path.absolute())},
+    ]
+
+
+async def test_face_restorers_have_their_shapes(gateway: RunningGateway) -> None:
     items = await listed(gateway, "face-restorers")
     assert [item["name"] for item in items] == ["CodeFormer", "GFPGAN"]
     assert items[1]["cmd_dir"].endswith("models/GFPGAN")
-    assert await listed(gateway, "hypernetworks") == []
 
 
 async def test_styles_are_those_of_the_file_as_it_is_now(gateway: RunningGateway) -> None:
@@ -153,7 +175,10 @@ async def test_loras_tell_alias_and_metadata(gateway: RunningGateway) -> None:
     assert ink["metadata"]["ss_tag_frequency"] == {"a": {"cat": 3}}
     assert (ink["metadata"]["ss_note"], ink["metadata"]["ss_broken"]) == ({"x": "NaN"}, "{")
     assert "ssmd_cover_images" not in ink["metadata"]
-    assert (plain["alias"], plain["metadata"]) == ("plain", {})
+    assert (plain["alias"], plain["metadata"], plain["hash"]) == ("plain", {}, None)
+    files = NetworkFiles(folder.parent, hashes=HashBook(gateway.settings.hash_file))
+    short = files.short_hash(files.find("lora", "plain", field="prompt"))
+    assert (await listed(gateway, "loras"))[1]["hash"] == short, "once a worker has read it"
     write_weights(folder / "ink.safetensors", {"lora_up": [4, 4]}, {"ss_output_name": "Ink v3"})
     assert (await listed(gateway, "loras"))[0]["alias"] == "Ink v3", "a file that was replaced is read again"
 
@@ -233,6 +258,7 @@ async def test_nobody_stops_the_server_by_a_request_unless_allowed(
         assert (await allowed.client.post("/sdapi/v1/server-restart")).status_code == 501
 
 
+MODELS = [{"kind": "checkpoint", "name": "dreamy", "tier": "ram", "bytes": 4}]
 CUDA: dict[str, Any] = {
     "device": "GPU-1",
     "system": {"free": 70, "used": 30, "total": 100},
@@ -251,7 +277,7 @@ async def test_memory_is_the_sum_of_all_workers_and_counts_a_host_once(gateway: 
         ("three", "b", {"ram": ram}),
         ("old", "c", {}),
     ):
-        info = {"host": host, **({"memory": memory} if memory else {})}
+        info = {"host": host, **({"memory": memory, "models": MODELS} if memory else {})}
         await gateway.queue.run(beat(name, info))
     found = await listed(gateway, "memory")
     assert found["ram"] == {"free": 1700, "used": 300, "total": 2000}
@@ -261,6 +287,7 @@ async def test_memory_is_the_sum_of_all_workers_and_counts_a_host_once(gateway: 
     workers = {worker["worker"]: worker for worker in found["workers"]}
     assert workers["one"]["cuda"] == CUDA
     assert "error" in workers["three"]["cuda"]
+    assert (workers["three"]["models"], workers["old"]["models"]) == (MODELS, [])
 
 
 async def test_every_worker_is_told_to_unload_and_to_reload(gateway: RunningGateway, redis_url: str) -> None:

@@ -196,6 +196,8 @@ async def test_files_that_options_name_must_be_there(gateway: RunningGateway) ->
     await set_options(gateway, sd_vae="ft-mse.safetensors", upscaler_for_img2img="lanczos")
     now = await options_of(gateway)
     assert (now["sd_vae"], now["upscaler_for_img2img"]) == ("ft-mse.safetensors", "Lanczos")
+    await set_options(gateway, sd_vae="FT-MSE")
+    assert (await options_of(gateway))["sd_vae"] == "ft-mse.safetensors", "as the list has it"
     await set_options(gateway, sd_vae="none", upscaler_for_img2img=None)
     assert (await options_of(gateway))["sd_vae"] == "None"
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from easel_contract.controlnet import ControlUnit
+from easel_contract.controlnet.spellings import ALIASES, IDLE
 from easel_gateway.eas.codecs import PROTOBUF_TYPE
 
 from .conftest import same_examples
@@ -279,11 +281,18 @@ FIELDS = st.sampled_from(
         "",
     ]
 )
+UNIT_FIELDS = st.sampled_from(
+    [*ControlUnit.model_fields, "enabled", "image", "image_link", *ALIASES, *IDLE, "unknown"]
+)
+UNITS = st.fixed_dictionaries({"args": st.lists(st.dictionaries(UNIT_FIELDS, VALUES), max_size=3)})
 OPTIONS = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(
-        ("sd_model_checkpoint", "sd_vae", "save_dir", "id_task", "uid", "presigned_url", "controlnet"), VALUES
-    ),
+    optional={
+        **dict.fromkeys(
+            ("sd_model_checkpoint", "sd_vae", "save_dir", "id_task", "uid", "presigned_url"), VALUES
+        ),
+        "controlnet": VALUES | UNITS,
+    },
 )
 
 

@@ -20,7 +20,7 @@ def test_a_file_is_loaded_once_for_all_handlers_of_a_worker(tmp_path: Path) -> N
     settings = WorkerSettings(data_dir=tmp_path, device="cpu")
     registry = load_handlers(settings.handlers, settings, Stats(CollectorRegistry()))
     held = [networks for handler in registry if (networks := getattr(handler, "_networks", None))]
-    assert len(held) == 3, "generation, extras, interrogate"
+    assert len(held) == 4, "generation, extras, interrogate, detect"
     loaded = [networks.upscalers.get("2x_net", field="upscaler")._network for networks in held]
     assert all(network is loaded[0] for network in loaded)
 

@@ -1,4 +1,4 @@
-"""The model library, the checkpoint cache and the starter model."""
+"""The model library and the starter model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
+from easel_shapes.companions import COMPANIONS
 from easel_worker.diffusion.tokenizer import clip_tokenizer
-from easel_worker.models.cache import CheckpointCache
 from easel_worker.models.starter import NAME, ensure_checkpoint
 
 
@@ -118,64 +117,6 @@ def test_the_hash_is_of_the_unets_weights_and_follows_them(tmp_path: Path) -> No
     assert library.short_hash(ModelFile("none", tmp_path / "none", (0, 0))) == ""
 
 
-@dataclass
-class Loaded:
-    name: str
-    nbytes: int = 1
-
-
-class Shelf:
-    """A cache with a log of what was loaded and freed."""
-
-    def __init__(self, limit: int) -> None:
-        self.log: list[str] = []
-        self.cache: CheckpointCache[Loaded] = CheckpointCache(
-            limit, self._load, lambda: self.log.append("free")
-        )
-
-    def get(self, name: str, stamp: int = 0) -> Loaded:
-        return self.cache.get(ModelFile(name, Path("/models") / name, (stamp, 0)))
-
-    def _load(self, model: ModelFile) -> Loaded:
-        if model.name == "broken":
-            raise ValueError("broken")
-        self.log.append(f"{model.name} beside {len(self.cache.names())}")
-        return Loaded(model.name)
-
-
-def test_the_cache_throws_out_the_least_recently_used_before_it_loads() -> None:
-    shelf = Shelf(2)
-    first = shelf.get("a")
-    shelf.get("b")
-    assert shelf.get("a") is first
-
-    shelf.get("c")
-
-    assert shelf.cache.names() == ("a", "c")
-    assert shelf.log == ["a beside 0", "b beside 1", "free", "c beside 1"]
-
-
-def test_a_replaced_folder_is_loaded_again_and_a_failed_load_leaves_nothing() -> None:
-    shelf = Shelf(2)
-    shelf.get("a", stamp=1)
-    shelf.get("a", stamp=2)
-    with pytest.raises(ValueError, match="broken"):
-        shelf.get("broken")
-
-    assert shelf.log == ["a beside 0", "a beside 0"]
-    assert shelf.cache.names() == ("a",)
-
-
-def test_when_memory_is_out_only_the_newest_stays() -> None:
-    shelf = Shelf(3)
-    for name in "abc":
-        shelf.get(name)
-
-    shelf.cache.shrink_to_newest()
-
-    assert shelf.cache.names() == ("c",)
-
-
 def test_the_starter_is_built_only_into_an_empty_directory(tmp_path: Path) -> None:
     built: list[Path] = []
 
@@ -205,11 +146,17 @@ ensure_checkpoint(Library(pathlib.Path(sys.argv[1])), build)
 
 
 def test_the_shipped_model_is_installed_whole_and_in_both_forms(tmp_path: Path) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path / "models" / "Stable-diffusion")
+    mine = tmp_path / "models" / "Lora" / "easel-shapes-arrow.safetensors"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
     ensure_checkpoint(library)
 
     (model,) = library.models()
     assert model.name == "easel-shapes"
+    assert mine.read_bytes() == b"mine"
+    beside = sorted(path.name for path in (tmp_path / "models").glob("*/*.safetensors"))
+    assert beside == sorted(COMPANIONS)
     pipeline = StableDiffusionPipeline.from_pretrained(str(model.path), local_files_only=True)
     assert pipeline.tokenizer("a red circle").input_ids == clip_tokenizer()("a red circle").input_ids
     assert (model.path / "easel-shapes.safetensors").stat().st_size < 24_000_000

@@ -67,7 +67,26 @@ class WorkerSettings(CommonSettings):
         description="Load weights from pickles (.pth, .pt) too, with torch's restricted reader; otherwise "
         "safetensors only.",
     )
-    checkpoint_cache: int = Field(1, ge=1, le=64, description="Checkpoints kept in memory.")
+    sd_dynamic_cache: bool = Field(
+        True,
+        description="Keep models in memory for later tasks, as many as fit; otherwise the checkpoint used "
+        "last alone.",
+    )
+    min_ram_reserved: float = Field(
+        4.0, ge=0, description="GB of RAM, the container's if it has less, that kept models leave free."
+    )
+    ram_cache_gb: float = Field(
+        0.0, ge=0, description="Most GB of models in RAM; 0 is what EASEL_MIN_RAM_RESERVED leaves."
+    )
+    device_reserved_gb: float = Field(
+        4.0, ge=0, description="GB of a GPU's memory that models leave free, for rendering."
+    )
+    device_cache_gb: float = Field(
+        0.0, ge=0, description="Most GB of models on a GPU; 0 is what EASEL_DEVICE_RESERVED_GB leaves."
+    )
+    checkpoint_cache: int = Field(
+        0, ge=0, le=1000, description="Most checkpoints kept in memory; 0 is as many as fit."
+    )
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of this worker's Prometheus page; 0 is none."
     )
@@ -78,6 +97,8 @@ class WorkerSettings(CommonSettings):
             "easel_worker.handlers.generation:GenerationHandler",
             "easel_worker.handlers.extras:ExtrasHandler",
             "easel_worker.handlers.interrogate:InterrogateHandler",
+            "easel_worker.handlers.detect:DetectHandler",
+            "easel_worker.handlers.poses:PoseHandler",
         ),
         description="What the worker serves: module:attribute, comma separated.",
     )

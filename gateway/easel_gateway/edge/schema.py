@@ -86,6 +86,12 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def array_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The same for a body that is a list of them."""
+    schema = {"type": "array", "items": {"$ref": _TEMPLATE.format(model=model.__name__)}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def describe(app: FastAPI, *models: type[BaseModel]) -> None:
     """Add the models to the application's schema."""
     generate = app.openapi

@@ -36,7 +36,7 @@ class UpscalerItem(_Item):
 
 
 class VaeItem(_Item):
-    """One file of models/VAE; `model_name` is what the option `sd_vae` takes."""
+    """One VAE; `model_name` is what the option `sd_vae` takes."""
 
     model_name: str
     filename: str
@@ -119,15 +119,16 @@ def realesrgan_models(request: Request) -> list[RealesrganItem]:
 
 @router.get("/sdapi/v1/sd-vae")
 def sd_vae(request: Request) -> list[VaeItem]:
-    """The VAEs in models/VAE."""
+    """The VAEs in models/VAE, and those that lie beside a checkpoint."""
     files = gateway_of(request).files.vaes.files()
-    return [VaeItem(model_name=item.path.name, filename=str(item.path.absolute())) for item in files]
+    return [VaeItem(model_name=item.name, filename=str(item.path.absolute())) for item in files]
 
 
 @router.get("/sdapi/v1/hypernetworks")
-async def hypernetworks() -> list[HypernetworkItem]:
-    """None: Easel has no hypernetworks."""
-    return []
+def hypernetworks(request: Request) -> list[HypernetworkItem]:
+    """The hypernetworks in models/hypernetworks. Workers take ``.pt`` where EASEL_ALLOW_PICKLE is set."""
+    files = gateway_of(request).files.hypernetworks.files()
+    return [HypernetworkItem(name=item.name, path=str(item.path.absolute())) for item in files]
 
 
 @router.get("/sdapi/v1/face-restorers")
@@ -168,7 +169,7 @@ _LORAS = {
     "items": {
         "type": "object",
         "properties": {name: {"type": "string"} for name in ("name", "alias", "path")}
-        | {"metadata": {"type": "object"}},
+        | {"metadata": {"type": "object"}, "hash": {"type": ["string", "null"]}},
         "required": ["name", "alias", "path", "metadata"],
     },
 }
@@ -184,15 +185,17 @@ async def loras(request: Request) -> Response:
 def _lora_list(gateway: Gateway) -> bytes:
     # Made here, in a thread: the metadata of a folder full of LoRAs may be megabytes.
     files = gateway.files.loras.files()
-    return json.dumps([_lora(item) for item in files], ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps([_lora(item, gateway) for item in files], ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _lora(file: WeightsFile) -> dict[str, Any]:
+def _lora(file: WeightsFile, gateway: Gateway) -> dict[str, Any]:
     return {
         "name": file.name,
         "alias": lora_alias(file),
         "path": str(file.path.absolute()),
         "metadata": lora_metadata(file),
+        # As infotexts have it, once a task has named the file: a list must not read gigabytes.
+        "hash": gateway.files.networks.known_hash(file.path) or None,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -28,11 +29,18 @@ RESULT = {
 Parse = Callable[[bytes, Limits], object]
 """Reads a body and raises ContractError for what is wrong with it."""
 
+Rewrite = Callable[[bytes], bytes]
+"""Makes another body of one; raises ContractError as well."""
 
-def route_options(model: Any, *statuses: int, result: dict[str, Any] = RESULT) -> dict[str, Any]:
-    """What a call to a worker tells FastAPI: its body, parameters and answers, `statuses` among them."""
+
+def route_options(
+    body: type[BaseModel] | dict[str, Any], *statuses: int, result: dict[str, Any] = RESULT
+) -> dict[str, Any]:
+    """What a call to a worker tells FastAPI: its body (a model, or what `array_body` makes of one), its
+    parameters and answers, `statuses` among them."""
+    described = body if isinstance(body, dict) else json_body(body)
     return {
-        "openapi_extra": json_body(model) | {"parameters": [*PUT_HEADERS, TAGS, PREFER]},
+        "openapi_extra": described | {"parameters": [*PUT_HEADERS, TAGS, PREFER]},
         "response_class": Response,
         "responses": {
             **answers(
@@ -54,11 +62,16 @@ def wants_queue(request: Request) -> bool:
     return bool(request.scope["query_string"]) or "respond-async" in preferences
 
 
-async def serve(request: Request, path: str, parse: Parse) -> Response:
-    """Check the body, then have it done and answer, or queue it and answer with its index."""
+async def serve(request: Request, path: str, parse: Parse, *, rewrite: Rewrite | None = None) -> Response:
+    """Check the body, then have it done and answer, or queue it and answer with its index.
+
+    `rewrite` makes a body of `path` from that of another address.
+    """
     gateway = gateway_of(request)
     limit, setting = gateway.settings.payload_limit("in")
     body = await read_body(request, limit, setting=setting)
+    if rewrite is not None:
+        body = rewrite(body)
     parsed = parse(body, gateway.settings.limits())
     wanted = parsed if isinstance(parsed, GenerationRequest) else None
     key = wanted.force_task_id if wanted else None

@@ -14,7 +14,8 @@ NO_GPU = {"error": "no worker has a CUDA device"}
 def total_memory(workers: Iterable[Worker]) -> dict[str, Any]:
     """All workers' memory added up, bytes. What one host or one device has is counted once.
 
-    `ram` and `cuda` have A1111's shape: `used` of `ram` is the workers' own. `workers` lists each by itself.
+    `ram` and `cuda` have A1111's shape: `used` of `ram` is the workers' own. `workers` lists each by itself,
+    with the `models` that it holds: kind, name, bytes, and whether on the device or in RAM.
     """
     own: list[dict[str, Any]] = []
     hosts: dict[str, int] = {}
@@ -25,7 +26,16 @@ def total_memory(workers: Iterable[Worker]) -> dict[str, Any]:
         host = str(worker.info.get("host", worker.id))
         memory = _mapping(worker.info.get("memory"))
         ram, cuda = _mapping(memory.get("ram")), _mapping(memory.get("cuda"))
-        own.append({"worker": worker.id, "host": host, "ram": ram or NOBODY, "cuda": cuda or NO_GPU})
+        models = worker.info.get("models")
+        own.append(
+            {
+                "worker": worker.id,
+                "host": host,
+                "ram": ram or NOBODY,
+                "cuda": cuda or NO_GPU,
+                "models": models if isinstance(models, list) else [],
+            }
+        )
         if ram:
             used += int(ram["used"])
             hosts[host] = int(ram["total"])

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from easel_contract.checkpoints import MAX_NAMED, ModelFile
+from easel_contract.checkpoints import ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.options import COMPUTED, OPTIONS, check_options, defaults
 from easel_contract.requests import read_object
 from easel_contract.savedir import resolve_save_dir
 from easel_contract.upscalers import find_upscaler
+from easel_contract.vae_files import AUTOMATIC, NONE
 from easel_gateway.edge.body import read_body
 from easel_gateway.edge.schema import answers
 from easel_gateway.errors import RETRY_AFTER_S, ApiError
@@ -30,9 +31,6 @@ CHECKPOINT = "sd_model_checkpoint"
 
 FOLDERS = frozenset(key for key in OPTIONS if key.startswith("outdir_"))
 """Options that name a folder of the storage."""
-
-NO_FILE = ("Automatic", "None")
-"""Values of `sd_vae` that name no file."""
 
 router = APIRouter(tags=["A1111"])
 _OBJECT = {"type": "object", "description": "Option by option; docs/options.md lists them."}
@@ -83,6 +81,7 @@ def _shown(gateway: Gateway, stored: Mapping[str, Any]) -> dict[str, Any]:
         "api_enable_requests": rules.urls,
         "api_forbid_local_requests": not rules.local_hosts,
         "api_useragent": rules.user_agent,
+        "control_net_unit_count": gateway.settings.controlnet_units,
     }
     model = _checkpoint(gateway, shown[CHECKPOINT])
     if model is not None:
@@ -104,11 +103,8 @@ def _check_names(gateway: Gateway, changes: dict[str, Any]) -> None:
     if changes.get(CHECKPOINT):
         changes[CHECKPOINT] = gateway.library.resolve(changes[CHECKPOINT]).name
     vae = changes.get("sd_vae")
-    if vae is not None and vae not in NO_FILE:
-        known = [file.path.name for file in gateway.files.vaes.files()]
-        if vae not in known:
-            listed = ", ".join([*NO_FILE, *known[:MAX_NAMED]])
-            raise ContractError(f"no VAE {vae[:200]!r} in models/VAE; use one of {listed}", field="sd_vae")
+    if vae is not None and vae not in (AUTOMATIC, NONE):
+        changes["sd_vae"] = gateway.files.vaes.resolve(vae).name
     for key in FOLDERS & changes.keys():
         if changes[key]:
             resolve_save_dir(changes[key], gateway.settings.mount_paths, field=key)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from easel_contract.limits import MAX_UNITS
+
 MISSING: Final[Mapping[str, Any]] = {
     "token_merging_ratio": 0.0,
     "token_merging_ratio_img2img": 0.0,
     "token_merging_ratio_hr": 0.0,
-    "sd_hypernetwork": "None",
     "sd_unet": "Automatic",
     "sd_vae_encode_method": "Full",
     "sd_vae_decode_method": "Full",
@@ -32,6 +33,7 @@ OPERATOR: Final[Mapping[str, tuple[Any, str]]] = {
     "api_enable_requests": (True, "EASEL_IMAGE_URLS: pictures may be given as URLs."),
     "api_forbid_local_requests": (True, "Whether EASEL_IMAGE_URL_LOCAL_HOSTS is empty."),
     "api_useragent": ("Easel", "EASEL_IMAGE_URL_USER_AGENT: what those downloads say they are."),
+    "control_net_unit_count": (MAX_UNITS, "EASEL_CONTROLNET_UNITS: most ControlNet units of a request."),
 }
 """Key -> default and description of the options that the operator's settings decide."""
 
@@ -130,9 +132,7 @@ _TRAINING: Final[Mapping[str, Any]] = {
     "training_tensorboard_flush_every": 120,
 }
 _NETWORKS: Final[Mapping[str, Any]] = {
-    "lora_add_hashes_to_infotext": True,
     "hires_fix_use_firstpass_conds": False,
-    "sd_vae_overrides_per_model_preferences": True,
     "extra_networks_show_hidden_directories": True,
     "extra_networks_dir_button_function": False,
     "extra_networks_hidden_models": "When searched",
@@ -148,7 +148,6 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     "extra_networks_tree_view_default_width": 180.0,
     "extra_networks_add_text_separator": " ",
     "ui_extra_networks_tab_reorder": "",
-    "sd_lora": "None",
     "lora_preferred_name": "Alias from file",
     "lora_bundled_ti_to_infotext": True,
     "lora_show_all": False,
@@ -169,14 +168,6 @@ _INTERROGATE: Final[Mapping[str, Any]] = {
     "deepbooru_use_spaces": True,
     "deepbooru_escape": True,
     "deepbooru_filter_tags": "",
-}
-_CONTROLNET: Final[Mapping[str, Any]] = {
-    "control_net_unit_count": 3,
-    "control_net_model_cache_size": 2,
-    "control_net_no_detectmap": False,
-    "control_net_detectmap_autosaving": False,
-    "control_net_inpaint_blur_sigma": 7,
-    "controlnet_increment_seed_during_batch": False,
 }
 _PAGE: Final[Mapping[str, Any]] = {
     "send_seed": True,
@@ -252,7 +243,6 @@ KEPT: Final[Mapping[str, Mapping[str, Any]]] = {
     "networks": _NETWORKS,
     "previews": _PREVIEW,
     "interrogation": _INTERROGATE,
-    "ControlNet": _CONTROLNET,
     "page": _PAGE,
 }
 """Section -> key -> default."""

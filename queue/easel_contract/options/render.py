@@ -9,6 +9,7 @@ from easel_contract.options.answering import (
     SavingOptions,
 )
 from easel_contract.options.rendering import (
+    ControlOptions,
     HiresOptions,
     Img2ImgOptions,
     ModelOptions,
@@ -27,6 +28,7 @@ class RenderOptions(
     Img2ImgOptions,
     HiresOptions,
     PictureOptions,
+    ControlOptions,
     SavingOptions,
     InfotextOptions,
     PreviewOptions,

@@ -1,4 +1,4 @@
-"""Options that change pictures: models, text, noise, samplers, img2img, hires fix, faces, upscalers.
+"""Options that change pictures: models, text, noise, samplers, img2img, hires fix, faces, ControlNet.
 
 Names, defaults and meanings are the interface of A1111 1.10; ranges are those of its sliders, widened where
 a larger value is harmless.
@@ -21,7 +21,13 @@ class ModelOptions(OptionGroup):
     sd_model_checkpoint: str | None = Field(
         None, description="Checkpoint of requests that name none; null is the service's own default."
     )
-    sd_vae: str = Field("Automatic", description="Automatic (the checkpoint's), None, or a file's name.")
+    sd_vae: str = Field(
+        "Automatic",
+        description="Automatic (the one beside the checkpoint, or its own), None (its own), or a file.",
+    )
+    sd_vae_overrides_per_model_preferences: bool = Field(
+        True, description="A file in sd_vae wins over the VAE beside a checkpoint; otherwise that one wins."
+    )
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
     )
@@ -54,6 +60,11 @@ class TextOptions(OptionGroup):
     extra_networks_default_multiplier: float = Field(
         1.0, ge=-10, le=10, description="Weight of a LoRA tag without one."
     )
+    sd_hypernetwork: str = Field(
+        "None", description="Hypernetwork for prompts that do not name it; None is none."
+    )
+    sd_lora: str = Field("None", description="LoRA for prompts that do not name it; None is none.")
+    lora_add_hashes_to_infotext: bool = Field(True, description="Infotext tells the LoRAs' hashes.")
     sdxl_crop_top: int = Field(0, ge=0, le=16_384, description="SDXL's crop condition, from above.")
     sdxl_crop_left: int = Field(0, ge=0, le=16_384, description="SDXL's crop condition, from the left.")
     sdxl_refiner_low_aesthetic_score: float = Field(
@@ -170,4 +181,22 @@ class PictureOptions(OptionGroup):
     face_restoration_model: Literal["CodeFormer", "GFPGAN"] = Field("CodeFormer", description="With what.")
     code_former_weight: float = Field(
         0.5, ge=0, le=1, description="CodeFormer's weight: 0 changes most, 1 least."
+    )
+
+
+class ControlOptions(OptionGroup):
+    """ControlNet."""
+
+    control_net_model_cache_size: int = Field(
+        2, ge=1, le=20, description="Models beside the checkpoints that stay in memory."
+    )
+    control_net_no_detectmap: bool = Field(False, description="Answers contain no control maps.")
+    control_net_detectmap_autosaving: bool = Field(
+        False, description="With `save_images` control maps are stored too, in `controlnet_mask` there."
+    )
+    control_net_inpaint_blur_sigma: float = Field(
+        7.0, ge=0, le=64, description="How soft `inpaint_only` goes over into what is kept, in pixels."
+    )
+    controlnet_increment_seed_during_batch: bool = Field(
+        False, description="Preprocessors that draw lots draw them anew for each of `n_iter`."
     )

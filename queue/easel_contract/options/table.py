@@ -20,6 +20,7 @@ from easel_contract.options.answering import (
 from easel_contract.options.base import words
 from easel_contract.options.kept import KEPT, MISSING, OPERATOR
 from easel_contract.options.rendering import (
+    ControlOptions,
     HiresOptions,
     Img2ImgOptions,
     ModelOptions,
@@ -37,6 +38,7 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "img2img": Img2ImgOptions,
     "hires": HiresOptions,
     "faces, tiling": PictureOptions,
+    "ControlNet": ControlOptions,
     "saving": SavingOptions,
     "infotext": InfotextOptions,
     "preview": PreviewOptions,

@@ -7,11 +7,13 @@ defaults, all as A1111 does it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from easel_contract.controlnet.combining import Init
+from easel_contract.controlnet.reading import Units, read_units
 from easel_contract.errors import ContractError
 from easel_contract.requests.body import from_validation
 
@@ -24,9 +26,7 @@ class AlwaysonOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     sd_model_checkpoint: str | None = Field(None, description="Checkpoint for this request.")
-    sd_vae: str | None = Field(
-        None, description="VAE for this request; Automatic or None for the checkpoint's own."
-    )
+    sd_vae: str | None = Field(None, description="VAE for this request: Automatic, None, or a file's name.")
     save_dir: str | None = Field(None, description="Store pictures here and answer paths instead of base64.")
     id_task: str | None = Field(None, description="The caller's id of the task, echoed.")
     uid: str | None = Field(None, description="The user the task is for.")
@@ -87,6 +87,7 @@ class Alwayson:
 
     options: AlwaysonOptions
     soft_inpainting: SoftInpainting | None = None
+    control: Units = field(default_factory=Units)
 
 
 INERT = frozenset({"extra options", "hypertile", "comments"})
@@ -97,30 +98,41 @@ CONTROLNET = "controlnet"
 SELECTABLE_KIND = "Cannot have a selectable script in the always on scripts params"
 
 
-def read_alwayson(scripts: dict[str, JsonValue], selectable: frozenset[str]) -> Alwayson:
+def read_alwayson(
+    scripts: dict[str, JsonValue],
+    selectable: frozenset[str],
+    *,
+    max_units: int,
+    strict: bool,
+    init: Init | None = None,
+) -> Alwayson:
     """Check and read `alwayson_scripts`.
 
     Args:
         scripts: The field's value.
         selectable: Titles, in lower case, of the scripts that belong into `script_name`.
+        max_units, strict, init: See `read_units`.
 
     Raises:
         ContractError: 422 for an unknown script, a selectable one, or a wrong argument.
     """
     options: dict[str, JsonValue] = {}
     soft: SoftInpainting | None = None
+    units: list[JsonValue] = []
     for name, value in scripts.items():
         title = name.strip().casefold()
         if name in AlwaysonOptions.model_fields:
             if value is not None:
                 options[name] = value
         elif title == "soft inpainting":
-            field = f"alwayson_scripts.{name}"
-            soft = read_args(SoftInpainting, arguments(value, field), f"{field}.args")
+            place = f"alwayson_scripts.{name}"
+            soft = read_args(SoftInpainting, arguments(value, place), f"{place}.args")
         elif title in SPREAD or title in INERT:
             _ = arguments(value, f"alwayson_scripts.{name}")
         elif title == CONTROLNET:
-            _refuse_units(arguments(value, f"alwayson_scripts.{name}"), f"alwayson_scripts.{name}.args")
+            if units:
+                raise ContractError("is given twice, in another spelling", field=f"alwayson_scripts.{name}")
+            units = arguments(value, f"alwayson_scripts.{name}")
         elif title in selectable:
             raise ContractError(SELECTABLE_KIND, field=f"alwayson_scripts.{name}")
         else:
@@ -129,7 +141,8 @@ def read_alwayson(scripts: dict[str, JsonValue], selectable: frozenset[str]) -> 
         parsed = AlwaysonOptions.model_validate(options)
     except ValidationError as error:
         raise from_validation(error, "alwayson_scripts.") from None
-    return Alwayson(parsed, soft if soft and soft.enabled else None)
+    control = read_units(units, limit=max_units, strict=strict, init=init)
+    return Alwayson(parsed, soft if soft and soft.enabled else None, control)
 
 
 def spread(body: dict[str, Any]) -> dict[str, Any]:
@@ -181,17 +194,6 @@ def arguments(value: JsonValue, field: str) -> list[JsonValue]:
     if not isinstance(given, list):
         raise ContractError("is not a list", field=f"{field}.args")
     return given
-
-
-def _refuse_units(units: list[JsonValue], field: str) -> None:
-    # Clients that find ControlNet among the scripts send it with every request: without units, or with units
-    # that are off.
-    for number, unit in enumerate(units):
-        if unit.get("enabled", True) if isinstance(unit, dict) else unit:
-            raise ContractError(
-                "this version of Easel has no ControlNet; leave the unit out, or send it with enabled false",
-                field=f"{field}.{number}",
-            )
 
 
 def _refiner(given: list[JsonValue], field: str) -> dict[str, Any]:

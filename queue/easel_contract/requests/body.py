@@ -1,13 +1,16 @@
-"""From bytes to a JSON object, and from pydantic's errors to ours."""
+"""From bytes to JSON."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from easel_contract.errors import ContractError
+from easel_contract.validation import from_validation
+
+__all__ = ["from_validation", "read_json", "read_object"]
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -16,12 +19,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     Raises:
         ContractError: 422, not JSON (NaN and infinity are not), not an object, or text that is none.
     """
-    try:
-        loaded = json.loads(body or b"{}", parse_constant=_no_constant)
-    except ContractError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ContractError(f"the body is not JSON: {error}", kind="json_invalid") from None
+    loaded = read_json(body or b"{}")
     if not isinstance(loaded, dict):
         raise ContractError("the body is not a JSON object", kind="model_attributes_type")
     if b"\\ud" in body or b"\\uD" in body:
@@ -29,18 +27,18 @@ def read_object(body: bytes) -> dict[str, Any]:
     return loaded
 
 
-def from_validation(error: ValidationError, prefix: str = "") -> ContractError:
-    """A pydantic error as a ContractError. Values are not repeated: an image may be megabytes."""
-    found = [
-        ContractError(
-            problem["msg"].removeprefix("Value error, "),
-            field=prefix + ".".join(str(part) for part in problem["loc"]),
-            kind=problem["type"],
-        )
-        for problem in error.errors(include_input=False, include_url=False, include_context=False)
-    ]
-    first = found[0]
-    return ContractError(first.message, field=first.field, kind=first.kind, more=found[1:])
+def read_json(body: bytes) -> Any:
+    """Whatever JSON `body` is.
+
+    Raises:
+        ContractError: 422, it is none; NaN and infinity are not.
+    """
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except ContractError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ContractError(f"the body is not JSON: {error}", kind="json_invalid") from None
 
 
 def _check_text(loaded: dict[str, JsonValue]) -> None:

@@ -18,7 +18,6 @@ def check_request(request: GenerationRequest, limits: Limits) -> None:
     """
     check_limits(request, limits)
     request.check_kind(limits)
-    check_vae(request.options.sd_vae or request.overrides.values.get("sd_vae"))
     _ = request.warnings, request.script
     save_dir = request.options.save_dir
     if save_dir is not None:
@@ -65,11 +64,3 @@ def _refuse(field: str, value: str, largest: int) -> None:
     raise ContractError(
         f"{value} is more than this service allows; at most {largest}", field=field, kind="too_large"
     )
-
-
-def check_vae(vae: str | None) -> None:
-    """Raise ContractError for a VAE of its own file, which this version cannot render with."""
-    if vae not in (None, "", "Automatic", "None"):
-        raise ContractError(
-            f"{vae!r}: only 'Automatic' and 'None' are supported by this version of Easel", field="sd_vae"
-        )

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
-from easel_contract.limits import MIN_SIDE, Limits
+from easel_contract.controlnet import ControlUnit
+from easel_contract.controlnet.combining import Init
+from easel_contract.limits import MAX_UNITS, MIN_SIDE, Limits
 from easel_contract.options import Checked, check_options
 from easel_contract.requests.alwayson import Alwayson, AlwaysonOptions, read_alwayson
 from easel_contract.requests.scripts import SELECTABLE, Script, read_script
@@ -31,6 +33,7 @@ class GenerationRequest(BaseModel):
     img2img: ClassVar[bool] = False
 
     _strict: bool = PrivateAttr(True)
+    _max_units: int = PrivateAttr(MAX_UNITS)
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -92,7 +95,23 @@ class GenerationRequest(BaseModel):
     @cached_property
     def alwayson(self) -> Alwayson:
         """What `alwayson_scripts` says. Raises ContractError for a wrong value or an unknown script."""
-        return read_alwayson(self.alwayson_scripts, SELECTABLE)
+        return read_alwayson(
+            self.alwayson_scripts,
+            SELECTABLE,
+            max_units=self._max_units,
+            strict=self._strict,
+            init=self.init,
+        )
+
+    @property
+    def init(self) -> Init | None:
+        """What stands in for the picture and mask of a ControlNet unit; None where there is nothing."""
+        return None
+
+    @property
+    def units(self) -> tuple[ControlUnit, ...]:
+        """The enabled ControlNet units. Raises ContractError as `alwayson` does."""
+        return self.alwayson.control.units
 
     @property
     def options(self) -> AlwaysonOptions:
@@ -115,6 +134,11 @@ class GenerationRequest(BaseModel):
         the service is strict."""
         return check_options(self.override_settings, strict=self._strict)
 
+    def obey(self, limits: Limits) -> None:
+        """Take over what the operator decides about names and numbers. To be called before anything is asked
+        that depends on it."""
+        self._strict, self._max_units = limits.strict, limits.max_units
+
     @property
     def strict(self) -> bool:
         """Whether unknown names are refused."""
@@ -123,7 +147,7 @@ class GenerationRequest(BaseModel):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a service that is not strict does otherwise than asked."""
-        return (*self.choice.warnings, *self.overrides.warnings)
+        return (*self.choice.warnings, *self.overrides.warnings, *self.alwayson.control.warnings)
 
     @property
     def checkpoint(self) -> str | None:

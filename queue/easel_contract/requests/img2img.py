@@ -6,11 +6,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from easel_contract.controlnet.combining import Init
 from easel_contract.errors import ContractError
 from easel_contract.images import check_image
 from easel_contract.limits import Limits
 from easel_contract.requests.generation import GenerationRequest
 from easel_contract.requests.reading import read_request
+from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting
+
+FILL = 2
+"""The `resize_mode` that fills what the picture leaves of the sample's size."""
 
 
 class Img2ImgRequest(GenerationRequest):
@@ -55,6 +60,11 @@ class Img2ImgRequest(GenerationRequest):
             found["alwayson_scripts.image_link"] = self.image_link
         found |= {"mask": self.mask} if self.mask else {}
         return found | ({"latent_mask": self.latent_mask} if self.latent_mask else {})
+
+    @property
+    def init(self) -> Init:
+        drawn = isinstance(self.script, OutpaintingMk2 | PoorMansOutpainting)  # these draw a mask themselves
+        return Init(mask=bool(self.mask) or drawn, fill=self.resize_mode == FILL)
 
     @property
     def image_link(self) -> str | None:

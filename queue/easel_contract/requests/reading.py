@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from easel_contract.images import check_image
 from easel_contract.infotext import apply_infotext
 from easel_contract.limits import Limits
 from easel_contract.requests.alwayson import spread
@@ -31,6 +32,9 @@ def read_request(model: type[R], body: bytes, limits: Limits) -> R:
         request = model.model_validate(given)
     except ValidationError as error:
         raise from_validation(error) from None
-    request._strict = limits.strict
+    request.obey(limits)
     check_request(request, limits)
+    for unit in request.units:
+        for field, image in unit.texts.items():
+            check_image(image, field=field, rules=limits.images)
     return request

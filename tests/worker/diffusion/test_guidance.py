@@ -18,6 +18,7 @@ from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
 from easel_worker.diffusion.guidance_hooks import (
     GuidanceHooks,
     RefinerSwitch,
+    Residuals,
     Successor,
     UNetInput,
     keep_unmasked,
@@ -373,15 +374,16 @@ def test_residuals_of_controlnets_are_summed(checkpoint: Checkpoint) -> None:
     edges = torch.rand(1, 3, 64, 64)
     x, seen = noise(), []
 
-    def residuals(inputs: UNetInput) -> Any:
+    def residuals(inputs: UNetInput) -> Residuals:
         seen.append((inputs.call, inputs.rows.kinds, inputs.sample.shape))
-        return control(
+        down, middle = control(
             inputs.sample,
             inputs.timesteps,
             inputs.rows.context,
             edges.expand(len(inputs.sample), -1, -1, -1),
             return_dict=False,
         )
+        return Residuals(down, middle)
 
     conditioning = prompts(checkpoint, "a cat")
     plain = Guidance(checkpoint, conditioning)(x, SIGMA)

@@ -12,6 +12,8 @@ import pytest
 import easel_shapes
 
 from ...one_thread import one_thread
+from ..img2img import desk as img2img
+from . import controlled
 from .desk import Desk
 
 __all__ = ["one_thread"]
@@ -42,3 +44,9 @@ def add_variant(data_dir: Path, name: str, **scheduler: Any) -> Path:
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **scheduler}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def control_desk(tmp_path_factory: pytest.TempPathFactory) -> img2img.Desk:
+    """A random model and random control networks."""
+    return controlled.build(tmp_path_factory.mktemp("control"))

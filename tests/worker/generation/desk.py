@@ -54,6 +54,8 @@ class Desk:
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
+        # Whatever else runs on this machine, what is cached stays.
+        settings.setdefault("min_ram_reserved", 0)
         self.settings = WorkerSettings(data_dir=data_dir, torch_threads=1, device="cpu", **settings)
         self.handler = GenerationHandler(self.settings, Stats(CollectorRegistry()))
         self.handler.setup()
@@ -85,6 +87,11 @@ class Desk:
 
         context = RunContext(job, progress, lambda job, image: seen.previews.append(image))
         return self.handler.run(self.handler.prepare(task), context), seen
+
+    def render(self, plan: Plan) -> Pixels:
+        """The one picture of a task that is prepared already."""
+        [picture] = pixels(self.handler.run(plan, RunContext(Job(self.task()), lambda job, told: None)))
+        return picture
 
     def images(self, **body: Any) -> list[Pixels]:
         """The pictures of a request."""

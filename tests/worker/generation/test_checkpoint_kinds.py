@@ -70,7 +70,7 @@ def told(kinds: Desk, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     seen: list[list[float]] = []
     for name in ("files/sdxl", "files/sdxl-refiner"):
         drawn(kinds, name, steps=1)
-        unet = kinds.handler._cache.get(kinds.handler._library.resolve(name)).unet
+        unet = kinds.handler._models.checkpoint(kinds.handler._library.resolve(name)).unet
         forward = unet.forward
 
         def listen(*args: Any, forward: Any = forward, **more: Any) -> Any:

@@ -202,7 +202,7 @@ def failing_unet(desk: Desk) -> Iterator[Callable[[BaseException], None]]:
             if next(calls) == 3:
                 raise error
 
-        checkpoint = desk.handler._cache.get(desk.plan().job.model)
+        checkpoint = desk.handler._models.checkpoint(desk.plan().job.model)
         hooks.append(checkpoint.unet.register_forward_pre_hook(raise_it))
 
     yield fail
@@ -244,7 +244,7 @@ def spoil(desk: Desk) -> Act:
     def on_progress(job: Job, told: Progress) -> None:
         if told.sampling_step == 1:
             model = desk.plan(override_settings={"sd_model_checkpoint": "broken"}).job.model
-            next(desk.handler._cache.get(model).unet.parameters()).fill_(float("inf"))
+            next(desk.handler._models.checkpoint(model).unet.parameters()).fill_(float("inf"))
 
     return on_progress
 

@@ -195,3 +195,15 @@ def test_the_answer_echoes_the_request_with_its_defaults(desk: Desk) -> None:
     assert (parameters["seed"], parameters["hr_scale"], parameters["enable_hr"]) == (-1, 1.5, True)
     assert (parameters["hr_upscaler"], parameters["denoising_strength"]) == (None, None)
     assert "init_images" not in parameters
+
+
+def test_neither_preparing_nor_drawing_waits_for_a_hash_only_the_answer_does(desk: Desk) -> None:
+    library = desk.handler._library
+    library.hashes._known.clear()
+    library.hashes._store = None
+    with library.hashes._reading:  # as while another file is read
+        rendered, _ = desk.run(steps=1)
+        [future] = rendered.plan.hashes.values()
+        assert not future.done()
+    info = desk.decoded(desk.handler.publish(desk.task(), rendered))["info"]
+    assert info["sd_model_hash"] == library.short_hash(rendered.plan.job.model) == future.result()[:10]

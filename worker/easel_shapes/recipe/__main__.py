@@ -1,4 +1,5 @@
-"""`python -m easel_shapes.recipe STAGE --out DIR`: makes the model from nothing, one stage or all.
+"""`python -m easel_shapes.recipe STAGE --out DIR`: makes the model from nothing, one stage or all, or the
+companions of a finished one.
 
 What was interrupted goes on at its last checkpoint when it is called again.
 """
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import torch
 
+from easel_shapes.recipe.companion_stages import COMPANION_STAGES
 from easel_shapes.recipe.sitting import Sitting
 from easel_shapes.recipe.stages import FULL, SMOKE, STAGES, Run, take_up
 from easel_shapes.recipe.train_denoiser import PEAK_RATE
 from easel_worker.diffusion.device import pick_device
 
+_SEVERAL = {"all": tuple(STAGES), "companions": tuple(COMPANION_STAGES)}
 _MOST_PROCESSES = 8  # a step of 48 pictures does not divide into more
 
 
@@ -32,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         take_up(run)
         return 0
     fell = True
-    for stage in STAGES if options.stage == "all" else (options.stage,):
-        done = STAGES[stage](run)
+    stages = {**STAGES, **COMPANION_STAGES}
+    for stage in _SEVERAL.get(options.stage, (options.stage,)):
+        done = stages[stage](run)
         if done is not None:
             fell &= _fell(stage, done)
     return 0 if fell or not options.smoke else 1
@@ -74,12 +78,12 @@ def _fell(stage: str, done: Sitting) -> bool:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m easel_shapes.recipe", description=__doc__)
-    parser.add_argument("stage", choices=("all", *STAGES, "resume"))
+    parser.add_argument("stage", choices=(*_SEVERAL, *STAGES, *COMPANION_STAGES, "resume"))
     parser.add_argument("--out", type=Path, required=True, help="work folder: caches and training states")
     parser.add_argument(
         "--model",
         type=Path,
-        help="the model's folder (default: OUT/easel-shapes; for resume the shipped one)",
+        help="the model's folder (default: OUT/easel-shapes; for resume and companions the shipped one)",
     )
     parser.add_argument("--minutes", type=float, help="train for this long, whatever was planned")
     parser.add_argument("--pictures", type=int, help="how many training pictures are drawn")

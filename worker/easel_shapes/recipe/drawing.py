@@ -22,6 +22,7 @@ _STRIPE = 0.42  # period of the stripes, in radii
 _LIGHT = 140.0  # luma above which stripes darken the colour instead of lightening it
 
 Point = tuple[float, float]
+Contours = tuple[list[Point], list[list[Point]]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Item:
     """One shape. `x`, `y`: its centre in parts of the width and height.
 
     `radius` is in parts of the shorter side; `size` and `position` are the words for the item, "" where
-    no word fits.
+    no word fits. `outline`: points drawn in place of the shape's own, in radii around the centre.
     """
 
     shape: str
@@ -40,6 +41,7 @@ class Item:
     fill: str = "plain"
     size: str = ""
     position: str = ""
+    outline: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def _draw_item(canvas: Image.Image, item: Item) -> None:
     left, top = math.floor(centre_x - 1.1 * radius) - 1, math.floor(centre_y - 1.1 * radius) - 1
     side = math.ceil(2.2 * radius) + 3
     local: Point = (centre_x - left, centre_y - top)
-    mask = shape_mask(item.shape, item.fill, side, local, radius)
+    contours: Contours = ([*item.outline], []) if item.outline else contours_of(item.shape)
+    mask = contour_mask(contours, item.fill, side, local, radius)
     colour = COLOURS[item.colour]
     canvas.paste(Image.new("RGB", mask.size, colour), (left, top), mask)
     if item.fill == "striped":
@@ -81,8 +84,13 @@ def _draw_item(canvas: Image.Image, item: Item) -> None:
 
 def shape_mask(shape: str, fill: str, side: int, centre: Point, radius: float) -> Image.Image:
     """How much of every pixel a shape covers: mode "L", `side` x `side`; centre and radius in pixels."""
+    return contour_mask(contours_of(shape), fill, side, centre, radius)
+
+
+def contour_mask(contours: Contours, fill: str, side: int, centre: Point, radius: float) -> Image.Image:
+    """`shape_mask` of any outline and its holes, in radii around the centre."""
     scale = _SUPERSAMPLE
-    solid, holes = _contours(shape)
+    solid, holes = contours
 
     def place(points: Sequence[Point]) -> list[Point]:
         return [((centre[0] + x * radius) * scale, (centre[1] + y * radius) * scale) for x, y in points]
@@ -124,7 +132,7 @@ def _stripes(side: int, centre: Point, radius: float) -> Image.Image:
     return Image.fromarray(np.repeat(bands[:, None], side, axis=1))
 
 
-def _contours(shape: str) -> tuple[list[Point], list[list[Point]]]:
+def contours_of(shape: str) -> Contours:
     """A shape's outline and its holes, in radii around its centre, y downwards."""
     if shape == "circle":
         return _ellipse(0, 0, 1), []
@@ -148,6 +156,16 @@ def _contours(shape: str) -> tuple[list[Point], list[list[Point]]]:
         return [_polar(1.0, n / 6 + 1 / 12) for n in range(6)], []
     if shape == "crescent":
         return _crescent(), []
+    if shape == "arrow":
+        return [
+            (-0.95, -0.27),
+            (0.1, -0.27),
+            (0.1, -0.8),
+            (1.0, 0),
+            (0.1, 0.8),
+            (0.1, 0.27),
+            (-0.95, 0.27),
+        ], []
     raise ValueError(f"shape {shape!r} is unknown")
 
 

@@ -31,7 +31,7 @@ _CHECK_SEED = 1_000_003  # of pictures that training never sees
 @dataclass(frozen=True)
 class Plan:
     """How much of everything: pictures drawn, optimizer steps, prompts judged (each with `seeds` seeds) and
-    surveyed (each under every condition)."""
+    surveyed (each under every condition); for the companions too."""
 
     pictures: int
     vae_steps: int
@@ -42,6 +42,11 @@ class Plan:
     seeds: int
     survey_prompts: int
     classifier_steps: int
+    control_pictures: int
+    control_steps: int
+    lora_pictures: int
+    lora_steps: int
+    companion_cases: int
 
 
 # Two CPU cores take about four hours for it.
@@ -55,6 +60,11 @@ FULL = Plan(
     seeds=3,
     survey_prompts=40,
     classifier_steps=1500,
+    control_pictures=7_000,
+    control_steps=2_000,
+    lora_pictures=900,
+    lora_steps=250,
+    companion_cases=40,
 )
 SMOKE = Plan(
     pictures=300,
@@ -66,6 +76,11 @@ SMOKE = Plan(
     seeds=1,
     survey_prompts=1,
     classifier_steps=60,
+    control_pictures=100,
+    control_steps=40,
+    lora_pictures=100,
+    lora_steps=40,
+    companion_cases=4,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -102,10 +103,28 @@ def train_denoiser(
     return now
 
 
-def denoiser_loss(unet: Any, context: torch.Tensor, clean: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """The weighted error of the predicted velocity (Salimans & Ho 2022) for a batch of latents.
+@dataclass(frozen=True)
+class Noised:
+    """A batch at random noise levels: what the UNet is given, the velocity that it should answer, and each
+    picture's weight, (n,)."""
 
-    `context`: the text encoder's states, (n, 77, width); `clean`: (n, 4, h, w); `kept`: `alphas_cumprod()`.
+    noisy: torch.Tensor
+    timesteps: torch.Tensor
+    velocity: torch.Tensor
+    weight: torch.Tensor
+
+    def loss(self, predicted: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+        """The weighted squared error of a prediction; `target` in place of the velocity where given."""
+        wanted = self.velocity if target is None else target
+        errors: torch.Tensor = (predicted.float() - wanted).square().mean(dim=(1, 2, 3))
+        return (errors * self.weight).mean()
+
+
+def add_noise(clean: torch.Tensor, kept: torch.Tensor, *, skew: float = 1.0) -> Noised:
+    """Noise on a batch of latents, (n, 4, h, w); `kept`: `alphas_cumprod()`.
+
+    `skew`: 1 draws all noise levels equally often, more draws the high ones more often: 1 - u^skew of them
+    all, u between 0 and 1.
 
     The weight of level t is min(SNR + 1, 5) / (SNR + 1): 1 where the layout is decided, less where only the
     last traces of noise are left (min-SNR, in its form for velocities whose weight does not vanish at high
@@ -114,19 +133,28 @@ def denoiser_loss(unet: Any, context: torch.Tensor, clean: torch.Tensor, kept: t
     count = len(clean)
     # One level from each of `count` equal parts of the schedule: the same distribution, less variance.
     spread = (torch.arange(count, device=clean.device) + torch.rand(count, device=clean.device)) / count
-    timesteps = (spread * _TIMESTEPS).long().clamp(max=_TIMESTEPS - 1)
+    timesteps = ((1 - (1 - spread) ** skew) * _TIMESTEPS).long().clamp(max=_TIMESTEPS - 1)
     signal = kept[timesteps].sqrt()[:, None, None, None]
     sigma = (1 - kept[timesteps]).sqrt()[:, None, None, None]
     noise = torch.randn_like(clean)
     noisy = signal * clean + sigma * noise
-    velocity = signal * noise - sigma * clean
     pure = (timesteps >= _PURE_NOISE_FROM) & (torch.rand(count, device=clean.device) < _PURE_NOISE)
-    noisy = torch.where(pure[:, None, None, None], noise, noisy)
-    predicted = unet(noisy, timesteps, context, return_dict=False)[0]
     inverse = 1 / (1 - kept[timesteps])  # SNR + 1
-    weight = inverse.clamp(max=_SNR_CAP) / inverse
-    errors: torch.Tensor = (predicted.float() - velocity).square().mean(dim=(1, 2, 3))
-    return (errors * weight).mean()
+    return Noised(
+        noisy=torch.where(pure[:, None, None, None], noise, noisy),
+        timesteps=timesteps,
+        velocity=signal * noise - sigma * clean,
+        weight=inverse.clamp(max=_SNR_CAP) / inverse,
+    )
+
+
+def denoiser_loss(unet: Any, context: torch.Tensor, clean: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """The weighted error of the predicted velocity (Salimans & Ho 2022) for a batch of latents.
+
+    `context`: the text encoder's states, (n, 77, width); `clean`: (n, 4, h, w); `kept`: `alphas_cumprod()`.
+    """
+    noised = add_noise(clean, kept)
+    return noised.loss(unet(noised.noisy, noised.timesteps, context, return_dict=False)[0])
 
 
 class Batches:

@@ -16,7 +16,10 @@ SHAPES = (
     "hexagon",
     "crescent",
 )
-PLURALS = MappingProxyType({shape: f"{shape}es" if shape == "cross" else f"{shape}s" for shape in SHAPES})
+NEW_SHAPES = ("arrow",)  # what the model does not know and a LoRA adds
+PLURALS = MappingProxyType(
+    {shape: f"{shape}es" if shape == "cross" else f"{shape}s" for shape in (*SHAPES, *NEW_SHAPES)}
+)
 
 # sRGB, 0 to 255. Chosen far apart: the nearest two (gray and purple) are 94 apart in Euclidean distance, so
 # that a plain nearest-colour test is a fair judge.

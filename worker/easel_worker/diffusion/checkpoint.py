@@ -10,6 +10,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.folder import load_folder
+from easel_worker.diffusion.lora.adapters import Adapters
 from easel_worker.diffusion.parts import ModelParts, Prediction
 from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
 from easel_worker.diffusion.single_file.load import load_file_parts
@@ -25,8 +26,9 @@ class Checkpoint:
     """One loaded model: what `txt2img` needs, on one device, in one dtype.
 
     `unet`, `vae` and `text_encoder` are diffusers' and transformers' modules in evaluation mode.
-    `conditionings` remembers encoded prompts for as long as the model lives. SDXL has a second text encoder
-    with its own tokenizer; SDXL's refiner has only that one, as its first.
+    `conditionings` remembers encoded prompts for as long as the model lives. `adapters` is what LoRAs put in
+    its weights' place; drop it before modules are moved or taken apart. SDXL has a second text encoder with
+    its own tokenizer; SDXL's refiner has only that one, as its first.
     """
 
     name: str
@@ -41,8 +43,24 @@ class Checkpoint:
     dtype: torch.dtype
     nbytes: int
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
+    adapters: Adapters = field(default_factory=Adapters)
     text_encoder_2: Any = None
     tokenizer_2: Any = None
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        """Everything that has weights."""
+        parts = (self.unet, self.vae, self.text_encoder, self.text_encoder_2)
+        return tuple(module for module in parts if module is not None)
+
+    def to(self, device: torch.device) -> None:
+        """Move all weights, in place. Remembered encodings and what networks made stay behind and are
+        forgotten."""
+        self.adapters.drop()
+        for module in self.modules:
+            module.to(device)
+        self.conditionings.clear()
+        self.device = device
 
     @property
     def takes(self) -> Literal["latent", "mask", "picture"]:
@@ -70,13 +88,18 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: Path, *, device: torch.device, dtype: torch.dtype, allow_pickle: bool = False
+    path: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool = False,
+    own_vae: bool = False,
 ) -> Checkpoint:
     """Load a model: a diffusers folder, or a single file in LDM's format.
 
     Its name is the folder's, or the file's without suffix. Weights are converted to `dtype` and put on
     `device`; nothing is downloaded. allow_pickle: files that are no safetensors are read too, with torch's
-    restricted reader.
+    restricted reader. own_vae: a VAE that lies beside a single file is taken only where it has none itself.
 
     Raises:
         CheckpointError: for everything that is wrong with the folder or file.
@@ -84,7 +107,7 @@ def load_checkpoint(
     if path.is_dir():
         parts, name = load_folder(path, device=device, dtype=dtype), path.name
     elif path.is_file():
-        parts = load_file_parts(path, device=device, dtype=dtype, allow_pickle=allow_pickle)
+        parts = load_file_parts(path, device=device, dtype=dtype, allow_pickle=allow_pickle, own_vae=own_vae)
         name = path.stem
     else:
         raise CheckpointError(f"{path} does not exist: expected a model file or a diffusers model folder")

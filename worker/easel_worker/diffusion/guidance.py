@@ -75,6 +75,8 @@ class Guidance:
         self.hooks = hooks or GuidanceHooks()
         self.call = 0
         """Model calls so far; prompts that change follow it."""
+        self.progress = 0.0
+        """The part of the sampler's steps that are done; see `step_done`."""
         self._image_scale = 1.0 if options.image_cfg_scale is None else options.image_cfg_scale
         self._edits = self._image_scale != 1.0
         self.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty, picture=picture)
@@ -111,6 +113,10 @@ class Guidance:
             and not self._edits
             and all(abs(image.total_weight - 1.0) < 1e-9 for image in conditioning.images)
         )
+
+    def step_done(self, done: int, steps: int) -> None:
+        """Tell how far the sampler is, after each of its steps: what acts for a part of the way is told."""
+        self.progress = done / steps
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """The model's guess at the data in `x` = data + sigma * noise; both (images, 4, h, w), float32."""
@@ -183,25 +189,34 @@ class Guidance:
     def _forward(self, call: Call, scaled: torch.Tensor, timestep: float, sigma: float) -> torch.Tensor:
         sample = scaled.index_select(0, call.images)
         timesteps = torch.full((len(sample),), timestep, dtype=torch.float32, device=sample.device)
-        more: dict[str, Any] = {}
-        if call.added is not None:
-            more["added_cond_kwargs"] = call.added
-        if self.hooks.residuals:
-            more |= self._residuals(UNetInput(sample, timesteps, sigma, call, self.call))
-        if call.concat is not None:
-            sample = torch.cat([sample, call.concat], dim=1)
-        output: torch.Tensor = self._unet(sample, timesteps, call.context, return_dict=False, **more)[0]
-        return output
+        added = {} if call.added is None else {"added_cond_kwargs": call.added}
+
+        def forward(sample: torch.Tensor, concat: torch.Tensor | None, **residuals: Any) -> torch.Tensor:
+            if concat is not None:
+                sample = torch.cat([sample, concat], dim=1)
+            output: torch.Tensor = self._unet(
+                sample, timesteps, call.context, return_dict=False, **added, **residuals
+            )[0]
+            return output
+
+        residuals: dict[str, Any] = {}
+        if self.hooks.residuals or self.hooks.before_forward:
+            inputs = UNetInput(sample, timesteps, sigma, call, self.call, self.progress, self.checkpoint)
+            residuals = self._residuals(inputs)
+            for hook in self.hooks.before_forward:
+                hook(inputs, forward)
+        return forward(sample, call.concat, **residuals)
 
     def _residuals(self, inputs: UNetInput) -> dict[str, Any]:
         given = [found for hook in self.hooks.residuals if (found := hook(inputs)) is not None]
-        if not given:
-            return {}
-        down, middle = given[0]
-        for other, other_middle in given[1:]:
-            down = [one + two for one, two in zip(down, other, strict=True)]
-            middle = middle + other_middle
-        return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
+        more: dict[str, Any] = {}
+        if middles := [(found.middle,) for found in given if found.middle is not None]:
+            more["mid_block_additional_residual"] = _summed(middles)[0]
+            more["down_block_additional_residuals"] = _summed([found.down for found in given if found.down])
+        if within := [found.within for found in given if found.within]:
+            # A list of its own: the UNet takes from it.
+            more["down_intrablock_additional_residuals"] = list(_summed(within))
+        return more
 
     def _combine(self, batch: Batch, output: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction guided at `scale`, and the negative one."""
@@ -230,6 +245,14 @@ class Guidance:
             # The noise found in `seen` is taken out of `x`, which is what the sampler goes on with.
             return denoised if seen is x else denoised + (x - seen)
         return torch.add(x, output, alpha=-sigma)
+
+
+def _summed(given: Sequence[Sequence[torch.Tensor]]) -> Sequence[torch.Tensor]:
+    """Place by place."""
+    total = given[0]
+    for other in given[1:]:
+        total = [one + two for one, two in zip(total, other, strict=True)]
+    return total
 
 
 def _add_parts(

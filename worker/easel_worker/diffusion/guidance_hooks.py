@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,15 +19,29 @@ if TYPE_CHECKING:
 Blend = Callable[[torch.Tensor, float], torch.Tensor]
 """(latent, sigma) -> latent with the parts put back that must not change."""
 
-Residuals = tuple[Sequence[torch.Tensor], torch.Tensor]
-"""What a ControlNet adds to the UNet: one tensor per skip connection, and one for the middle block."""
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """What control networks add to the UNet; all tensors have one row per row of the forward pass, or one for
+    all.
+
+    down: of a ControlNet, one per skip connection; middle: its one for the middle block. within: of a
+    T2I-adapter, one per level, added where the level's last layer ends (and, in SDXL, after the middle
+    block).
+    """
+
+    down: Sequence[torch.Tensor] = ()
+    middle: torch.Tensor | None = None
+    within: Sequence[torch.Tensor] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class UNetInput:
-    """What a residual hook sees of one forward pass; tensors have one row per text and image.
+    """What hooks see of one forward pass; tensors have one row per text and image.
 
     sample: the scaled latents, (rows, 4, h, w), without further channels. call: model calls before this one.
+    progress: the part of the sampler's steps that are done, 0 to below 1; the two calls of a second-order
+    step see the same. checkpoint: whose UNet it is; a refiner takes over on the way.
     """
 
     sample: torch.Tensor
@@ -35,9 +49,22 @@ class UNetInput:
     sigma: float
     rows: Call
     call: int
+    progress: float
+    checkpoint: Checkpoint
+
+    @property
+    def unet(self) -> Any:
+        """The checkpoint's UNet."""
+        return self.checkpoint.unet
 
 
 ResidualHook = Callable[[UNetInput], Residuals | None]
+
+Forward = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
+"""(sample, concat) -> the UNet's output for another latent and other further channels, with the same texts
+and timestep and without residuals."""
+
+ForwardHook = Callable[[UNetInput, Forward], None]
 
 
 @dataclass(eq=False)
@@ -46,13 +73,15 @@ class GuidanceHooks:
 
     blend_input: on the latent before the UNet sees it (timestep samplers with a mask). blend_denoised: on the
     result (all others). before_call: `hook(guidance, sigma)`, may `switch` the model. residuals: their
-    results are summed.
+    results are summed. before_forward: `hook(inputs, forward)` right before the UNet runs; may run it first
+    with another latent.
     """
 
     blend_input: Blend | None = None
     blend_denoised: Blend | None = None
     before_call: list[Callable[[Guidance, float], None]] = field(default_factory=list)
     residuals: list[ResidualHook] = field(default_factory=list)
+    before_forward: list[ForwardHook] = field(default_factory=list)
 
 
 def keep_unmasked(init: torch.Tensor, mask: torch.Tensor) -> Blend:

@@ -16,7 +16,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import diffusers
 import transformers
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
+from diffusers.models.modeling_utils import no_init_weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -31,8 +32,12 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPTokenizer",
+    "ControlNetModel",
+    "ControlNetUnionModel",
+    "T2IAdapter",
     "UNet2DConditionModel",
     "load_file",
+    "no_init_weights",
     "safe_open",
     "save_file",
     "transformers",

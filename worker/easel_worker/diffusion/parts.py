@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from easel_worker.diffusion.libraries import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     UNet2DConditionModel,
+    no_init_weights,
 )
 
 Prediction = Literal["epsilon", "v_prediction"]
@@ -52,12 +53,12 @@ class ModelParts:
 def build_unet(config: Mapping[str, Any], where: str) -> Any:
     """A UNet on torch's meta device. Raises `CheckpointError`, which begins with `where`, for a configuration
     that none can be built from; so do the others."""
-    return _build(lambda: UNet2DConditionModel.from_config(dict(config)), where)
+    return build_on_meta(lambda: UNet2DConditionModel.from_config(dict(config)), where)
 
 
 def build_vae(config: Mapping[str, Any], where: str) -> Any:
     """An autoencoder on torch's meta device."""
-    return _build(lambda: AutoencoderKL.from_config(dict(config)), where)
+    return build_on_meta(lambda: AutoencoderKL.from_config(dict(config)), where)
 
 
 def is_projected(config: Mapping[str, Any]) -> bool:
@@ -68,7 +69,7 @@ def is_projected(config: Mapping[str, Any]) -> bool:
 def build_text_encoder(config: Mapping[str, Any], where: str) -> Any:
     """A text encoder on torch's meta device, with a projection where its configuration names that class."""
     kind = CLIPTextModelWithProjection if is_projected(config) else CLIPTextModel
-    return _build(lambda: kind(CLIPTextConfig.from_dict(dict(config))), where)
+    return build_on_meta(lambda: kind(CLIPTextConfig.from_dict(dict(config))), where)
 
 
 def fill_position_ids(text_encoder: Any, device: torch.device) -> None:
@@ -78,9 +79,11 @@ def fill_position_ids(text_encoder: Any, device: torch.device) -> None:
     inner.embeddings.position_ids = torch.arange(count, device=device).expand((1, -1))
 
 
-def _build(make: Any, where: str) -> Any:
+def build_on_meta(make: Callable[[], Any], where: str) -> Any:
+    """What `make` makes of the libraries' classes, on torch's meta device: shapes without memory."""
     try:
-        with torch.device("meta"):
+        # Every weight is about to be replaced: none needs memory, or a first value.
+        with torch.device("meta"), no_init_weights():
             return make()
     except Exception as error:  # the libraries raise anything for a configuration they cannot follow
         raise CheckpointError(f"{where} describes no model that we can build: {error}") from error

@@ -277,7 +277,8 @@ class SamplingRun:
 
     denoise: the model, (x, sigma) -> denoised; called with x = data + sigma * noise. denoise_pair: see
     `DenoisePair`, needed for DDIM CFG++ only. noise: the images' random streams, unused so far: the first
-    noise is the starting one.
+    noise is the starting one. step_done: hears `(done, steps)` after every step, before `on_step` does
+    (`Guidance.step_done`).
     """
 
     def __init__(
@@ -287,9 +288,11 @@ class SamplingRun:
         noise: NoiseSource,
         *,
         denoise_pair: DenoisePair | None = None,
+        step_done: OnStep | None = None,
     ) -> None:
         self.plan = plan
         self._noise = noise
+        self._step_done = step_done
         brownian = None
         wanted = plan.spec.facts.brownian_noise and not plan.options.no_dpmpp_sde_batch_determinism
         if wanted and plan.brownian_range is not None and plan.steps > 0:
@@ -325,8 +328,15 @@ class SamplingRun:
         """The finished latent. `on_step(done, steps)` follows every step; what it raises comes out of here,
         and `newest_denoised` is then the picture as far as it got.
         """
+        told = self._step_done
+
+        def stepped(done: int, steps: int) -> None:
+            if told is not None:
+                told(done, steps)
+            on_step(done, steps)
+
         if self.plan.steps > 0:
-            x = solve(self.plan.spec.sampler, self._solver, x, on_step)
+            x = solve(self.plan.spec.sampler, self._solver, x, stepped)
         return x * self.plan.finish_scale if self.plan.finish_scale != 1.0 else x
 
     @property

@@ -88,6 +88,10 @@ class ConditioningCache:
         while self._bytes > self.max_bytes and len(self._entries) > 1:
             self._bytes -= self._entries.popitem(last=False)[1].nbytes
 
+    def clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -17,6 +17,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import load_file
+from easel_worker.diffusion.placing import place, read_ahead
 
 Rename = Callable[[str], str | None]
 """Maps a name in a file to the module's name for it; None drops the weight."""
@@ -70,9 +71,7 @@ def load_weights(
         if tensor.shape != wanted:
             problems.append(f"{stored} has shape {tuple(tensor.shape)}, config.json asks for {tuple(wanted)}")
             continue
-        wanted_dtype = dtype if tensor.is_floating_point() else tensor.dtype
-        # Always a copy: a view of the mapped file would die with the process if the file were overwritten.
-        loaded[name] = tensor.to(device=device, dtype=wanted_dtype, copy=True)
+        loaded[name] = place(tensor, dtype=dtype, device=device)
     missing = sorted(expected.keys() - loaded.keys())
     if missing and not problems:
         problems.append(f"missing {_shorten(missing)}")
@@ -135,6 +134,7 @@ def _stored_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
     try:
+        read_ahead(path)
         # Tensors are views of the mapped file: nothing is read before it is converted.
         weights: dict[str, torch.Tensor] = load_file(str(path))
     except Exception as error:  # safetensors raises its own and the file system's errors

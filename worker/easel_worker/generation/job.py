@@ -5,8 +5,9 @@ One request is one job, except where a script makes several of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from PIL import Image
 
@@ -14,18 +15,22 @@ from easel_contract.checkpoints import ModelFile
 from easel_contract.options import RenderOptions
 from easel_contract.requests import SoftInpainting
 from easel_contract.samplers import SamplerChoice
+from easel_contract.vae_files import VaeFile
+from easel_worker.diffusion.extra_networks import NetworkUse
+from easel_worker.generation.control.unit import Unit
 from easel_worker.imaging.inpainting import MaskFields
 from easel_worker.imaging.resize import Size
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one picture of a job has for itself."""
+    """What one picture of a job has for itself. networks: what the prompt's tags ask for."""
 
     prompt: str
     negative_prompt: str
     seed: int
     subseed: int
+    networks: tuple[NetworkUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Hires:
 
     scale, resize_x, resize_y: see `easel_worker.imaging.hires_size`. upscaler: a latent mode's name or an
     upscaler's, as they are listed. model, choice: None takes the first pass's. prompt, negative_prompt: empty
-    takes each picture's own.
+    takes each picture's own. networks: what its own prompt asks for.
     """
 
     steps: int
@@ -64,6 +69,7 @@ class Hires:
     choice: SamplerChoice | None = None
     prompt: str = ""
     negative_prompt: str = ""
+    networks: tuple[NetworkUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class Job:
 
     width, height: pixels; what is rendered is rounded down to multiples of 8. seed_resize_from: (width,
     height) in pixels that the noise is made for, or None. source: img2img's, None for txt2img;
-    denoising_strength is img2img's.
+    denoising_strength is img2img's. vaes: which of the job's checkpoints draw with the VAE of another file
+    than their own.
     """
 
     model: ModelFile
@@ -106,12 +113,23 @@ class Job:
     restore_faces: bool = False
     networks: bool = True
     """Whether tags such as ``<lora:name>`` are networks; otherwise they are words."""
+    strict_networks: bool = True
+    """Whether a network that does not fit the checkpoint is an error; otherwise it is left out, and said."""
     refiner: Refiner | None = None
     hires: Hires | None = None
     source: Source | None = None
     denoising_strength: float = 0.75
     firstpass: Image.Image | None = None
     """Stands in for the first pass's picture: only the hires pass runs."""
+    units: tuple[Unit, ...] = ()
+    """ControlNet's."""
+    vaes: Mapping[ModelFile, VaeFile] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[ModelFile, ...]:
+        """The checkpoints that it is rendered with, its own first."""
+        others = (self.hires and self.hires.model, self.refiner and self.refiner.model)
+        return (self.model, *(model for model in others if model))
 
     @property
     def kind(self) -> str:
@@ -120,9 +138,14 @@ class Job:
 
     @property
     def batches(self) -> list[tuple[Picture, ...]]:
-        """What each forward pass draws."""
+        """What each forward pass draws: at most `batch_size` pictures, all with the same networks."""
         size = self.batch_size
-        return [self.pictures[start : start + size] for start in range(0, len(self.pictures), size)]
+        whole = [self.pictures[start : start + size] for start in range(0, len(self.pictures), size)]
+        return [
+            tuple(alike)
+            for batch in whole
+            for _, alike in groupby(batch, key=lambda picture: picture.networks)
+        ]
 
     @property
     def rendered_size(self) -> Size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,6 +39,7 @@ from easel_worker.diffusion.text import TextModel, TextOptions
 from easel_worker.diffusion.unet_batch import Padding
 from easel_worker.generation.img2img import Beginning
 from easel_worker.generation.job import Hires, Job, Picture
+from easel_worker.generation.networks import attach_networks
 from easel_worker.generation.sampling import noise_for, run_pass, sampler_options
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.resize import Size
@@ -129,6 +131,7 @@ def hires_pass(
             picture,
             prompt=hires.prompt or picture.prompt,
             negative_prompt=hires.negative_prompt or picture.negative_prompt,
+            networks=hires.networks if hires.prompt else picture.networks,
         )
         for picture in batch
     ]
@@ -155,7 +158,7 @@ def _sample(
     plan, options = the_pass.plan, job.options
     channels = int(checkpoint.vae.config.latent_channels)
     noise = noise_for(job, the_pass.batch, the_pass.size, channels=channels, device=checkpoint.device)
-    text = _text_model(job, checkpoint, studio)
+    text = _text_model(job, the_pass, checkpoint, studio)
     conditioning = _conditioning(job, the_pass, text)
     _tell_embeddings(job, conditioning, studio)
     padding = _padding(job)
@@ -178,8 +181,14 @@ def _sample(
         empty=text.encode("").context if padding == "empty" else None,
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
-    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair)
-    return run_pass(run, run.start(init), studio.watch)
+    run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair, step_done=guidance.step_done)
+    acting = (
+        studio.units.acting(guidance, the_pass.size, second=the_pass.hires_steps is not None)
+        if studio.units
+        else nullcontext()
+    )
+    with acting:
+        return run_pass(run, run.start(init), studio.watch)
 
 
 def _hooks(
@@ -205,7 +214,7 @@ def _hooks(
 
         def load() -> Successor:
             other = _with_levels(studio.checkpoint(refiner.model), job)
-            text = _text_model(job, other, studio)
+            text = _text_model(job, the_pass, other, studio, refiner=True)
             return Successor(
                 other,
                 _conditioning(job, the_pass, text),
@@ -288,8 +297,12 @@ def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:
     )
 
 
-def _text_model(job: Job, checkpoint: Checkpoint, studio: Studio) -> TextModel:
+def _text_model(
+    job: Job, the_pass: Pass, checkpoint: Checkpoint, studio: Studio, *, refiner: bool = False
+) -> TextModel:
+    """The checkpoint's text side, with the pass's networks in the whole checkpoint from here on."""
     options = job.options
+    adapters = attach_networks(job, the_pass.batch, checkpoint, studio, refiner=refiner)
     return TextModel(
         checkpoint,
         TextOptions(
@@ -299,6 +312,7 @@ def _text_model(job: Job, checkpoint: Checkpoint, studio: Studio) -> TextModel:
             clip_l_skip=options.sdxl_clip_l_skip,
         ),
         embeddings=studio.embeddings,
+        adapters=adapters,
     )
 
 

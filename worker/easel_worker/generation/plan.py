@@ -5,28 +5,39 @@ Runs in the prefetch stage, beside the job that the torch thread renders.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
 from easel_contract.checkpoints import Library, ModelFile
+from easel_contract.controlnet import ControlUnit
 from easel_contract.errors import ContractError
+from easel_contract.needs import networks_need
+from easel_contract.network_files import NetworkFiles
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
-from easel_contract.requests.checks import check_size, check_vae
-from easel_contract.requests.scripts import SDUpscale
+from easel_contract.requests.checks import check_size
+from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting, SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
 from easel_contract.upscalers import find_detector, find_restorer, find_upscaler
+from easel_contract.vae_files import VaeFile
+from easel_worker.annotators import Annotators
+from easel_worker.diffusion.extra_networks import NetworkUse
 from easel_worker.diffusion.latents import DEFAULT_LATENT_MODE, LATENT_MODES
 from easel_worker.diffusion.prompts.comments import strip_comments
-from easel_worker.diffusion.prompts.networks import cut_networks
+from easel_worker.generation.control.hints import warm
+from easel_worker.generation.control.planning import UnitPlanner
+from easel_worker.generation.control.unit import Unit
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
+from easel_worker.generation.networks import networks_of, with_chosen_networks
 from easel_worker.generation.scripts.running import Work, work_of
+from easel_worker.generation.vae_choice import VaeChooser
 from easel_worker.imaging.hires_size import legacy_sizes
 from easel_worker.imaging.inpainting import MaskedContent, MaskFields
 from easel_worker.imaging.masks import mask_from
@@ -38,6 +49,9 @@ Opened = dict[str, Image.Image]
 """The request's pictures by field, and those without their transparency by field and background."""
 
 STYLES = "styles.csv"
+CUTTING = (SDUpscale, OutpaintingMk2, PoorMansOutpainting)
+"""Scripts that give their job other init images than the request's."""
+
 PIX2PIX_CFG = 1.5
 """`image_cfg_scale` where a request gives none."""
 
@@ -50,9 +64,12 @@ class Plan:
     job: Job
     """The request's own, before its script."""
     work: Work
-    hashes: Mapping[ModelFile, str]
-    """The short hash of every checkpoint that its jobs begin with."""
+    hashes: Mapping[ModelFile | VaeFile, Future[str]]
+    """SHA-256 of every checkpoint that its jobs begin with and of their VAEs, computed while it is rendered;
+    empty where there is no file to read."""
     save_dir: SaveDir | None
+    networks_need: str = ""
+    """The networks of the request as the queue compares them; see `easel_contract.needs`."""
     warnings: tuple[str, ...] = ()
     """What is done otherwise than asked, where the service is set to be lenient."""
 
@@ -60,13 +77,24 @@ class Plan:
 class Planner:
     """Makes plans. What it holds may be shared between threads."""
 
-    def __init__(self, settings: WorkerSettings, library: Library, intake: Intake) -> None:
+    def __init__(
+        self, settings: WorkerSettings, library: Library, intake: Intake, annotators: Annotators
+    ) -> None:
         self._settings = settings
         self._limits = settings.limits()
         self._models = settings.data_dir / "models"
         self._library = library
         self._intake = intake
+        self._annotators = annotators
+        self._controls = UnitPlanner(
+            self._models,
+            annotators,
+            allow_pickle=settings.allow_pickle,
+            max_bytes=self._limits.images.max_bytes,
+        )
+        self._vaes = VaeChooser(self._models, allow_pickle=settings.allow_pickle)
         self._styles = StyleBook(settings.data_dir / STYLES)
+        self._networks = NetworkFiles(self._models, allow_pickle=settings.allow_pickle, hashes=library.hashes)
 
     def plan(self, request: GenerationRequest, stored: Mapping[str, Any]) -> Plan:
         """Resolve names against this worker's models and mounts, and open the request's pictures.
@@ -80,33 +108,62 @@ class Planner:
         opened: Opened = {}
         warnings = list(request.warnings)
 
+        units: dict[ControlUnit, Unit] = {}
+
         def job_of(made: GenerationRequest) -> Job:
-            return self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
+            job = self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
+            return replace(job, units=self._units(made, job, opened, units))
 
         job = job_of(request)
         if isinstance(request.script, SDUpscale):
             find_upscaler(self._models, request.script.upscaler_name, field="script_args.upscaler")
         save_dir = request.options.save_dir
         work = work_of(request, job, job_of, self._limits)
+        for one in work.jobs:
+            warm(one, self._annotators, cut_up=isinstance(request.script, CUTTING))
         return Plan(
             request=request,
             job=job,
             work=work,
-            hashes={one.model: self._library.short_hash(one.model) for one in (job, *work.jobs)},
+            hashes=self._hashes((job, *work.jobs)),
             save_dir=None if save_dir is None else resolve_save_dir(save_dir, self._settings.mount_paths),
+            networks_need=networks_need(request, stored),
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+    def _units(
+        self, request: GenerationRequest, job: Job, opened: Opened, known: dict[ControlUnit, Unit]
+    ) -> tuple[Unit, ...]:
+        """The request's ControlNet units, each resolved once for all jobs of its script."""
+        for unit in request.units:
+            if unit not in known:
+                known[unit] = self._controls.unit(
+                    unit, lambda text, field: self._open(text, field, opened), lent=job.source is not None
+                )
+        return tuple(known[unit] for unit in request.units)
+
+    def _hashes(self, jobs: Iterable[Job]) -> Mapping[ModelFile | VaeFile, Future[str]]:
+        hashes: dict[ModelFile | VaeFile, Future[str]] = {}
+        for one in jobs:
+            vae = one.vaes.get(one.model)
+            if one.model not in hashes:
+                hashes[one.model] = self._library.hash_soon(one.model)
+            if vae is not None and vae not in hashes:
+                hashes[vae] = self._library.hashes.soon(vae.weights)
+        return hashes
 
     def _job_of(
         self, request: GenerationRequest, options: RenderOptions, opened: Opened, warnings: list[str]
     ) -> Job:
-        check_vae(request.options.sd_vae or options.sd_vae)
         name = request.checkpoint or options.sd_model_checkpoint
         model = self._library.resolve(name or self._library.default(self._settings.default_checkpoint))
         job = self._job(request, options, model, warnings)
         if isinstance(request, Img2ImgRequest):
-            return self._img2img(request, job, opened)
-        return self._txt2img(request, job, opened, warnings) if isinstance(request, Txt2ImgRequest) else job
+            job = self._img2img(request, job, opened)
+        elif isinstance(request, Txt2ImgRequest):
+            job = self._txt2img(request, job, opened, warnings)
+        asked = request.options.sd_vae or options.sd_vae
+        return replace(job, vaes=self._vaes.choose(job.models, asked, options))
 
     def _job(
         self, request: GenerationRequest, options: RenderOptions, model: ModelFile, warnings: list[str]
@@ -115,7 +172,7 @@ class Planner:
         resize = request.seed_resize_from_w, request.seed_resize_from_h
         return Job(
             model=model,
-            pictures=self._pictures(request, warnings),
+            pictures=self._pictures(request, options, warnings),
             batch_size=request.batch_size,
             width=request.width,
             height=request.height,
@@ -126,6 +183,7 @@ class Planner:
             tiling=options.tiling if request.tiling is None else request.tiling,
             restore_faces=self._restores(request, options, warnings),
             networks=not request.disable_extra_networks,
+            strict_networks=request.strict,
             refiner=Refiner(self._model(refiner[0], "refiner_checkpoint"), refiner[1]) if refiner else None,
         )
 
@@ -143,24 +201,33 @@ class Planner:
             return False
         return True
 
-    def _pictures(self, request: GenerationRequest, warnings: list[str]) -> tuple[Picture, ...]:
+    def _pictures(
+        self, request: GenerationRequest, options: RenderOptions, warnings: list[str]
+    ) -> tuple[Picture, ...]:
         """Image i has seed + i; with a variation strength all have one seed, and subseed + i."""
-        prompt, negative_prompt = self._texts(
-            request, request.prompt, request.negative_prompt, "prompt", warnings
+        prompt, negative_prompt, networks = self._texts(
+            request, request.prompt, request.negative_prompt, options, "prompt", warnings
         )
         count = request.images
         seeds = resolve_seeds(request.seed, count)
         if request.subseed_strength:
             seeds = seeds[:1] * count
         return tuple(
-            Picture(prompt, negative_prompt, seed, subseed)
+            Picture(prompt, negative_prompt, seed, subseed, networks)
             for seed, subseed in zip(seeds, resolve_seeds(request.subseed, count), strict=True)
         )
 
     def _texts(
-        self, request: GenerationRequest, prompt: str, negative_prompt: str, field: str, warnings: list[str]
-    ) -> tuple[str, str]:
-        """Both prompts with the request's styles and without comments. `field` is the prompt's."""
+        self,
+        request: GenerationRequest,
+        prompt: str,
+        negative_prompt: str,
+        options: RenderOptions,
+        field: str,
+        warnings: list[str],
+    ) -> tuple[str, str, tuple[NetworkUse, ...]]:
+        """Both prompts with the request's styles and without comments, and the networks that the positive one
+        asks for. `field` is that prompt's."""
         styles = self._styles.styles()
         prompt, negative_prompt = apply_styles(
             prompt,
@@ -172,17 +239,17 @@ class Planner:
         )
         warnings += [f"styles: {problem}" for problem in unknown_styles(request.styles, styles)]
         prompt, negative_prompt = strip_comments(prompt), strip_comments(negative_prompt)
-        if not request.disable_extra_networks:
-            cut = cut_networks(prompt)
-            missing = [
-                f"{tag.kind} {tag.name[:100]!r}: this version of Easel applies no networks; leave the tag out"
-                for tag in cut.networks
-            ]
-            for problem in (*cut.problems, *missing):
-                if request.strict:
-                    raise ContractError(problem, field=field)
-                warnings.append(f"{field}: {problem}")
-        return prompt, negative_prompt
+        if request.disable_extra_networks:
+            return prompt, negative_prompt, ()
+        prompt = with_chosen_networks(prompt, options)
+        networks, problems = networks_of(
+            prompt, options.extra_networks_default_multiplier, self._networks, field=field
+        )
+        for problem in problems:
+            if request.strict:
+                raise ContractError(problem, field=field)
+            warnings.append(f"{field}: {problem}")
+        return prompt, negative_prompt, networks
 
     def _txt2img(self, request: Txt2ImgRequest, job: Job, opened: Opened, warnings: list[str]) -> Job:
         if not request.enable_hr:
@@ -200,8 +267,8 @@ class Planner:
 
     def _hires(self, request: Txt2ImgRequest, job: Job, warnings: list[str]) -> Hires:
         strength, name = request.denoising_strength, own_choice(request.hr_checkpoint_name)
-        prompt, negative_prompt = self._texts(
-            request, request.hr_prompt, request.hr_negative_prompt, "hr_prompt", warnings
+        prompt, negative_prompt, networks = self._texts(
+            request, request.hr_prompt, request.hr_negative_prompt, job.options, "hr_prompt", warnings
         )
         hires = Hires(
             scale=request.hr_scale,
@@ -215,6 +282,7 @@ class Planner:
             # Where a request has none of its own, each picture keeps its own, whatever a style adds.
             prompt=prompt if request.hr_prompt else "",
             negative_prompt=negative_prompt if request.hr_negative_prompt else "",
+            networks=networks if request.hr_prompt else (),
         )
         field = "hr_scale" if request.hires_by_scale else "hr_resize_x"
         try:

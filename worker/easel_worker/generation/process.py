@@ -8,7 +8,7 @@ img2img   picture ──► encode ──► pass ──► decode ──► fac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,9 +17,12 @@ from PIL import Image
 from easel_contract.checkpoints import ModelFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
+from easel_worker.diffusion.errors import JobError, NanError
 from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.diffusion.tiling import tiling
 from easel_worker.generation import hires, img2img
+from easel_worker.generation.control.facts import control_facts
+from easel_worker.generation.control.run import units_at_work
 from easel_worker.generation.facts import facts_of
 from easel_worker.generation.job import Hires, Job, Picture, Source
 from easel_worker.generation.passes import first_pass, hires_pass, img2img_pass
@@ -45,17 +48,28 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.told.clear()
         told: Mapping[str, object] = {}
         with ExitStack() as stack:
-            lent = _tiled(studio, stack) if job.tiling else studio
-            if job.source is None:
+            stack.enter_context(_networks_come_off(studio, batch))
+            lent = _with_vaes(studio, job) if job.vaes else studio
+            lent = _tiled(lent, stack) if job.tiling else lent
+            begun_at = len(result.shots) % job.batch_size
+            source = None if job.source is None else _beginning_at(job.source, begun_at)
+            units = units_at_work(job, source, batch, lent)
+            lent = replace(lent, units=units)
+            if source is None:
                 drawn = _txt2img(job, batch, lent)
             else:
-                begun_at = len(result.shots) % job.batch_size
-                drawn, extras, told = _img2img(job, _beginning_at(job.source, begun_at), batch, lent)
+                drawn, extras, told = _img2img(job, source, batch, lent)
                 result.extras += extras
+            result.show(units.maps if units else [])
         whole = not studio.watch.cut_short
         result.shots += [
             Shot(
-                one.image, picture, job, {**told, **facts_of(job, picture), **studio.told}, one.copies, whole
+                one.image,
+                picture,
+                job,
+                {**told, **facts_of(job, picture), **studio.told, **control_facts(job.units)},
+                one.copies,
+                whole,
             )
             for one, picture in zip(drawn, batch, strict=True)
         ]
@@ -64,6 +78,33 @@ def generate(job: Job, studio: Studio) -> Result:
             result.interrupted = True
             break
     return result
+
+
+@contextmanager
+def _networks_come_off(studio: Studio, batch: Batch) -> Iterator[None]:
+    """However a batch ends, no checkpoint goes on with its networks."""
+    try:
+        yield
+    except NanError as error:
+        names = ", ".join(dict.fromkeys(use.name[:60] for one in batch for use in one.networks if use.acts))
+        if names:
+            raise JobError(
+                f"prompt: {error}; with these networks: {names}; use smaller multipliers"
+            ) from None
+        raise
+    finally:
+        if studio.networks is not None:
+            studio.networks.detach()
+
+
+def _with_vaes(studio: Studio, job: Job) -> Studio:
+    """The studio with the job's VAEs in the checkpoints that it lends."""
+
+    def checkpoint(model: ModelFile) -> Checkpoint:
+        found, vae = studio.checkpoint(model), job.vaes.get(model)
+        return found if vae is None else studio.with_vae(found, vae)
+
+    return replace(studio, checkpoint=checkpoint)
 
 
 def _tiled(studio: Studio, stack: ExitStack) -> Studio:
@@ -154,7 +195,9 @@ def _img2img(
 
 
 def _decoded(job: Job, checkpoint: Checkpoint, latents: torch.Tensor, studio: Studio) -> list[Drawn]:
-    pictures = decode(checkpoint, latents, fall_back=job.options.auto_vae_precision)
+    pictures = list(decode(checkpoint, latents, fall_back=job.options.auto_vae_precision))
+    if studio.units is not None:
+        pictures = studio.units.finished(pictures)
     drawn = [Drawn(Image.fromarray(pixels)) for pixels in pictures]
     if not job.restore_faces:
         return drawn

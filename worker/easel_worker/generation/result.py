@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -50,7 +50,7 @@ class Result:
     grids: a script's own pictures of many pictures, shown in front; then no other grid is made. extras:
     pictures shown behind, without a seed of their own: masks, and states before a later stage. show_shots:
     whether the shots themselves are shown beside the grids. facts: what the grids' infotexts tell of the
-    script. interrupted: there would have been more.
+    script. interrupted: there would have been more. maps: what control networks followed, shown last.
     """
 
     shots: list[Shot]
@@ -59,6 +59,12 @@ class Result:
     show_shots: bool = True
     facts: Mapping[str, object] = field(default_factory=dict)
     interrupted: bool = False
+    maps: list[Image.Image] = field(default_factory=list)
+
+    def show(self, maps: Iterable[Image.Image]) -> None:
+        """Add control maps, each once, however many batches it was for."""
+        shown = {id(image) for image in self.maps}
+        self.maps += [image for image in maps if id(image) not in shown]
 
 
 Generate = Callable[[Job], Result]

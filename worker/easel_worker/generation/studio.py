@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image
 
 from easel_contract.checkpoints import ModelFile
+from easel_contract.vae_files import VaeFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.embeddings import EmbeddingFolder
+from easel_worker.diffusion.extra_networks import ExtraNetworks
 from easel_worker.imaging.resize import Upscaler
+
+if TYPE_CHECKING:
+    from easel_worker.generation.control.run import BatchControl, ControlKit
 
 
 class Watch(Protocol):
@@ -69,13 +74,22 @@ RestoreFaces = Callable[[Image.Image, str, float], Image.Image]
 """(picture, the restorer's name, CodeFormer's weight) -> the picture with its faces restored."""
 
 
+def _keep_vae(checkpoint: Checkpoint, vae: VaeFile) -> Checkpoint:
+    raise ValueError(f"VAE {vae.name}: this studio has its checkpoints' own VAEs only")
+
+
 @dataclass(frozen=True)
 class Studio:
     """What the torch thread lends to a job.
 
     checkpoint: loads one, or finds it in memory. upscaler: by name; raises ContractError for an unknown one
     or a missing file. restore_faces: likewise. embeddings: the textual inversions that prompts may name.
+    with_vae: a checkpoint with the VAE of a file in the place of its own.
     told: what the batch in work has to tell in its infotexts beside the job's own facts; its passes fill it.
+    networks: attaches LoRAs and hypernetworks; None attaches none. problems: what was done otherwise than
+    asked, a sentence each.
+    control: what ControlNet units work with; None where nothing can have any. units: those of the batch in
+    work, None for a job without.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
@@ -83,4 +97,9 @@ class Studio:
     restore_faces: RestoreFaces
     watch: Watch
     embeddings: EmbeddingFolder | None = None
+    with_vae: Callable[[Checkpoint, VaeFile], Checkpoint] = _keep_vae
     told: dict[str, object] = field(default_factory=dict)
+    networks: ExtraNetworks | None = None
+    problems: list[str] = field(default_factory=list)
+    control: ControlKit | None = None
+    units: BatchControl | None = None

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from easel_contract.checkpoints import ModelFile
 from easel_contract.requests import GenerationRequest, Img2ImgRequest
 from easel_contract.results import Outcome, a1111_result, eas_result
+from easel_contract.vae_files import VaeFile
 from easel_store import Store
 from easel_worker.generation.job import Job
 from easel_worker.generation.plan import Plan
@@ -53,6 +55,7 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         [np.asarray(shot.image) for shot in result.shots],
         _facts(rendered),
         extras=[np.asarray(image) for image in result.extras],
+        maps=[np.asarray(image) for image in result.maps],
         grids=[np.asarray(image) for image in result.grids],
         unfinished=frozenset(i for i, shot in enumerate(result.shots) if not shot.whole),
         show_samples=result.show_shots,
@@ -68,8 +71,9 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
 
     if plan.save_dir is not None:
         saved = saver.save_cloud(products, plan.save_dir)
-        masks = [place.shown for place in saved if place.product.role == "extra"]
-        pictures = [place for place in saved if place.product.role != "extra"]
+        behind = ("extra", "map")
+        masks = [place.shown for place in saved if place.product.role in behind]
+        pictures = [place for place in saved if place.product.role not in behind]
         wants_urls = request.options.presigned_url
         return eas_result(
             id_task=request.options.id_task,
@@ -106,6 +110,7 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
     strength = job.hires.denoising_strength if job.hires else job.denoising_strength
     weight = facts.get("Conditional mask weight")
     first = job.pictures[0]
+    vae = job.vaes.get(job.model)
     return GenerationRecord(
         kind=job.kind,
         prompt=first.prompt,
@@ -120,7 +125,9 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         batch_size=job.batch_size,
         n_iter=request.n_iter,
         model_name=job.model.stem,
-        model_hash=plan.hashes[job.model],
+        model_hash=_short(plan, job.model),
+        vae_name=vae.name if vae else None,
+        vae_hash=(_short(plan, vae) or None) if vae else None,
         rng=options.randn_source,
         when=when,
         restore_faces=job.restore_faces,
@@ -137,6 +144,12 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         styles=request.styles,
         user=request.options.uid,
     )
+
+
+def _short(plan: Plan, file: ModelFile | VaeFile) -> str:
+    """The first 10 digits of a file's hash. Waits for it: a large file may still be read when the picture is
+    done."""
+    return plan.hashes[file].result()[:10]
 
 
 def _facts(rendered: Rendered) -> list[ImageFacts]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,15 +16,19 @@ from easel_contract.needs import checkpoint_need
 from easel_contract.options import RenderOptions
 from easel_contract.requests import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
 from easel_contract.results import Outcome
+from easel_contract.vae_files import VaeFile
 from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
-from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
+from easel_worker.diffusion.extra_networks import ExtraNetworks
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
 from easel_worker.failure import Failure
+from easel_worker.generation.control.models import ControlModels
+from easel_worker.generation.control.run import ControlKit
 from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
@@ -31,8 +36,10 @@ from easel_worker.handlers.base import Handler, RunContext
 from easel_worker.handlers.networks import networks_of
 from easel_worker.handlers.watch import TaskWatch
 from easel_worker.intake import Intake
-from easel_worker.models.cache import CheckpointCache
+from easel_worker.models.cache import CHECKPOINT, Tier
+from easel_worker.models.loader import ModelLoader
 from easel_worker.models.starter import ensure_checkpoint
+from easel_worker.models.tiers import cache_of
 from easel_worker.outputs.numbering import Numbers
 from easel_worker.outputs.saving import Saver
 from easel_worker.settings import WorkerSettings
@@ -51,25 +58,24 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
-        self._planner = Planner(settings, self._library, Intake(self._limits.images))
-        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._networks = networks_of(settings)
+        intake = Intake(self._limits.images)
+        self._planner = Planner(settings, self._library, intake, self._networks.annotators)
+        self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)
         self._embeddings = EmbeddingFolder(
             settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
         )
+        self._extra_networks = ExtraNetworks(allow_pickle=settings.allow_pickle)
+        self._networks_at_hand = ("", "")
         self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
-        self._device = torch.device("cpu")
-        self._dtype = torch.float32
-        self._cache: CheckpointCache[Checkpoint] = CheckpointCache(
-            settings.checkpoint_cache, self._load, lambda: free_memory(self._device)
-        )
+        self._models = self._models_on(torch.device("cpu"), torch.float32)
 
     def setup(self) -> None:
         """Find the device, make sure that there is a checkpoint, and load the default one."""
         if self.settings.torch_threads:
             torch.set_num_threads(self.settings.torch_threads)
-        self._device = pick_device(self.settings.device)
-        self._dtype = pick_dtype(self._device, self.settings.dtype)
+        device = pick_device(self.settings.device)
+        self._models = self._models_on(device, pick_dtype(device, self.settings.dtype))
         make_layout(self.settings.data_dir)
         ensure_checkpoint(self._library)
         try:
@@ -97,7 +103,11 @@ class GenerationHandler(Handler[Plan, Rendered]):
         used: list[Checkpoint] = []
 
         def checkpoint(model: ModelFile) -> Checkpoint:
-            used[:] = [self._cache.get(model)]
+            used[:] = [self._models.checkpoint(model)]
+            return used[0]
+
+        def with_vae(checkpoint: Checkpoint, vae: VaeFile) -> Checkpoint:
+            used[:] = [self._models.with_vae(checkpoint, vae)]
             return used[0]
 
         watch = TaskWatch(
@@ -107,7 +117,6 @@ class GenerationHandler(Handler[Plan, Rendered]):
             lambda: self._previewer(used[0], options, ctx) if used else None,
         )
         watch.loading()
-        checkpoint(prepared.job.model)
         studio = Studio(
             checkpoint,
             lambda name: self._networks.upscalers.get(name, field="upscaler"),
@@ -116,10 +125,28 @@ class GenerationHandler(Handler[Plan, Rendered]):
             ),
             watch,
             self._embeddings,
+            with_vae,
+            networks=self._extra_networks,
+            control=self._control(options),
         )
-        result = prepared.work.render(studio)
+        with self._models.cache.job():
+            checkpoint(prepared.job.model)
+            result = prepared.work.render(studio)
         watch.finished()
+        self._networks_at_hand = prepared.job.model.name, prepared.networks_need
+        if studio.problems:
+            warnings = dict.fromkeys((*prepared.warnings, *studio.problems))
+            prepared = replace(prepared, warnings=tuple(warnings))
         return Rendered(prepared, result, began)
+
+    def _control(self, options: RenderOptions) -> ControlKit:
+        models = ControlModels(
+            self.settings.data_dir / "models",
+            self._models,
+            allow_pickle=self.settings.allow_pickle,
+            keep=options.control_net_model_cache_size,
+        )
+        return ControlKit(self._networks.annotators, models)
 
     def publish(self, task: Task, output: Rendered) -> Outcome:
         return answer(output, self._store, self._saver, self.settings)
@@ -128,7 +155,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         if is_out_of_memory(error):
             return Failure(
                 500,
-                f"out of memory on {self._device}: lower width, height or batch_size",
+                f"out of memory on {self._models.device}: lower width, height or batch_size",
                 "OutOfMemoryError",
                 out_of_memory=True,
             )
@@ -140,47 +167,58 @@ class GenerationHandler(Handler[Plan, Rendered]):
         return self._networks.explain(error)
 
     def free_memory(self) -> None:
-        self._cache.shrink_to_newest()
+        self._extra_networks.forget()
+        self._models.cache.shrink_to_newest()
         self._networks.free_memory()
-        free_memory(self._device)
+        free_memory(self._models.device)
 
     def unload(self) -> None:
-        self._cache.clear()
+        self._extra_networks.forget()
+        self._models.cache.clear()
         self._networks.free_memory()
-        free_memory(self._device)
+        free_memory(self._models.device)
 
     def reload(self, checkpoint: str) -> None:
         name = checkpoint or self._library.default(self.settings.default_checkpoint)
-        self._cache.get(self._library.resolve(name))
+        self._models.checkpoint(self._library.resolve(name))
 
     def at_hand(self) -> Sequence[str]:
-        loaded = self._cache.names()[::-1]
+        held = [one for one in reversed(self._models.cache.held()) if one.kind == CHECKPOINT]
+        # What is on the device already is quicker than what has to be moved there.
+        held.sort(key=lambda one: one.tier is not Tier.DEVICE)
         try:
             default = self._library.default(self.settings.default_checkpoint, fresh=False)
         except ContractError:
             default = None
-        return [need for name in loaded for need in _needs_met(name, default)]
+        worn_by, networks = self._networks_at_hand
+        return [
+            need
+            for one in held
+            for need in _needs_met(one.name, default, networks if one.name == worn_by else "")
+        ]
 
     def describe(self) -> Mapping[str, object]:
-        loaded = self._cache.names()
+        held = self._models.cache.held()
+        checkpoints = [one.name for one in held if one.kind == CHECKPOINT]
         return {
-            "device": str(self._device),
-            "dtype": str(self._dtype).removeprefix("torch."),
-            "checkpoint": loaded[-1] if loaded else None,
-            "checkpoints": list(loaded),
+            "device": str(self._models.device),
+            "dtype": str(self._models.dtype).removeprefix("torch."),
+            "checkpoint": checkpoints[-1] if checkpoints else None,
+            "checkpoints": checkpoints,
+            "models": [
+                {"kind": one.kind, "name": one.name, "tier": one.tier.value, "bytes": one.nbytes}
+                for one in held
+            ],
         }
 
-    def _load(self, model: ModelFile) -> Checkpoint:
-        began = time.monotonic()
-        checkpoint = load_checkpoint(
-            model.path,
-            device=self._device,
-            dtype=self._dtype,
+    def _models_on(self, device: torch.device, dtype: torch.dtype) -> ModelLoader:
+        return ModelLoader(
+            cache_of(self.settings, device),
+            device=device,
+            dtype=dtype,
             allow_pickle=self.settings.allow_pickle,
+            on_load=self.stats.model_loads.inc,
         )
-        self.stats.model_loads.inc()
-        log.info("checkpoint %s: loaded in %.1f s on %s", model.name, time.monotonic() - began, self._device)
-        return checkpoint
 
     def _previewer(self, checkpoint: Checkpoint, options: RenderOptions, ctx: RunContext) -> Previewer | None:
         if not options.live_previews_enable:
@@ -189,7 +227,9 @@ class GenerationHandler(Handler[Plan, Rendered]):
         return Previewer(decoder, PreviewSettings.from_options(options.model_dump()), ctx.preview)
 
 
-def _needs_met(name: str, default: str | None) -> Iterator[str]:
-    yield checkpoint_need(name)
-    if name == default:
-        yield checkpoint_need(None)
+def _needs_met(name: str, default: str | None, networks: str) -> Iterator[str]:
+    """networks: those that were made for the checkpoint last, as `networks_need` tells them."""
+    needs = [checkpoint_need(name), *([checkpoint_need(None)] if name == default else [])]
+    if networks:
+        yield from (f"{need} {networks}" for need in needs)
+    yield from needs

@@ -1,4 +1,4 @@
-"""Networks beside the checkpoints: upscalers, face restorers, and what describes pictures."""
+"""Networks beside the checkpoints: upscalers, face restorers, preprocessors, and what describes pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from easel_worker.annotators import Annotators
 from easel_worker.faces.restorers import FaceRestorers
 from easel_worker.failure import Failure, failure_of
 from easel_worker.interrogate import Interrogator
@@ -30,7 +31,8 @@ class Placed:
 
 
 class Networks:
-    """Loads networks on first use. Lives on the torch thread, but for `faces.check`.
+    """Loads networks on first use. Lives on the torch thread, but for `faces.check` and what `annotators` may
+    do elsewhere.
 
     torch is imported with the first of them: pictures can be enlarged with a filter without it. Handlers take
     `networks_of` their settings instead of making one each.
@@ -42,6 +44,7 @@ class Networks:
         self.upscalers = Upscalers(models, self._load)
         self.faces = FaceRestorers(models, lambda: self.placed.device, allow_pickle=settings.allow_pickle)
         self.interrogator = Interrogator(models, lambda: self.placed.device)
+        self.annotators = Annotators(models, lambda: self.placed.device, allow_pickle=settings.allow_pickle)
 
     @cached_property
     def placed(self) -> Placed:
@@ -70,6 +73,7 @@ class Networks:
         self.upscalers.unload()
         self.faces.unload()
         self.interrogator.unload()
+        self.annotators.unload()
         free_memory(self.placed.device)
 
     def _load(self, path: Path) -> Network:

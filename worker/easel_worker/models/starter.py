@@ -10,6 +10,7 @@ from pathlib import Path
 
 import easel_shapes
 from easel_contract.checkpoints import INDEX, Library
+from easel_shapes.companions import COMPANIONS, companions_folder
 from easel_shapes.single_file import write_ldm_file
 from easel_worker.diffusion.tokenizer import write_tokenizer
 
@@ -32,8 +33,32 @@ def install_shapes(target: Path) -> None:
     shutil.copyfile(source / INDEX, target / INDEX)
 
 
-def ensure_checkpoint(library: Library, build: Callable[[Path], object] = install_shapes) -> None:
-    """When the model directory holds no checkpoint, put the shipped one there.
+def install_companions(models: Path) -> None:
+    """Copy the shipped model's ControlNet and LoRAs to their folders below `models`.
+
+    A file of the same name that is there already stays as it is.
+    """
+    for name, folder in COMPANIONS.items():
+        target = models / folder / name
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        shutil.copyfile(companions_folder() / name, part)
+        part.replace(target)  # a listing never sees half a file
+
+
+def install_starter(target: Path) -> None:
+    """`install_shapes` in the checkpoint folder of a data directory, and the companions beside that folder.
+
+    The model comes last: what a worker that dies half-way leaves is no checkpoint, and all is written again.
+    """
+    install_companions(target.parent.parent)
+    install_shapes(target)
+
+
+def ensure_checkpoint(library: Library, build: Callable[[Path], object] = install_starter) -> None:
+    """When the model directory holds no checkpoint, put the shipped one there, its companions beside it.
 
     Several workers may start at once: a lock file lets one build while the others wait for it. `build`
     writes ``model_index.json`` last, so what a worker that dies half-way leaves is no checkpoint yet, and the

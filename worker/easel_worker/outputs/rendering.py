@@ -19,7 +19,7 @@ from easel_worker.outputs.record import GenerationRecord, ImageFacts
 Picture = NDArray[np.uint8]
 """(H, W, 3), (H, W, 4) or (H, W)."""
 
-Role = Literal["grid", "sample", "extra", "copy"]
+Role = Literal["grid", "sample", "extra", "map", "copy"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Rendering:
     facts: Sequence[ImageFacts]
     """One per sample, and at least one."""
     extras: Sequence[Picture] = ()
-    """Answered behind the samples, without an infotext: control maps, masks, scripts' pictures."""
+    """Answered behind the samples, without an infotext: masks, scripts' pictures."""
+    maps: Sequence[Picture] = ()
+    """Control maps: behind the extras, likewise."""
     copies: Sequence[Copy] = ()
     grids: Sequence[Picture] = ()
     """A script's own pictures of many: they are answered first, and no other grid is made."""
@@ -74,7 +76,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Products:
-    """All of them: first the grid if there is one, the samples, the extras; then copies."""
+    """All of them: first the grid if there is one, the samples, the extras, the maps; then copies."""
 
     rendering: Rendering
     options: RenderOptions
@@ -90,14 +92,14 @@ class Products:
     @property
     def answered(self) -> list[Product]:
         """The pictures of the answer, in A1111's order."""
-        shown = {"extra"}
+        shown = {"extra", "map"}
         shown |= {"grid"} if self.grids_answered else set()
         shown |= {"sample"} if self.rendering.show_samples else set()
         return [product for product in self.all if product.role in shown]
 
     def info(self) -> dict[str, object]:
         """A1111's `info`. Extras have no infotext, so there may be fewer of those than pictures."""
-        told = [product.file.infotext for product in self.answered if product.role != "extra"]
+        told = [product.file.infotext for product in self.answered if product.role not in ("extra", "map")]
         return describe(self.rendering.record, self.rendering.facts, told, grids=self.grids_answered)
 
 
@@ -128,6 +130,8 @@ def make_products(rendering: Rendering, options: RenderOptions, *, saving: bool)
         products.append(Product("sample", index, image, encode(image, text, options.samples_format, options)))
     for index, image in enumerate(rendering.extras):
         products.append(Product("extra", index, image, encode(image, "", options.samples_format, options)))
+    for index, image in enumerate(rendering.maps):
+        products.append(Product("map", index, image, encode(image, "", options.samples_format, options)))
     for copy in rendering.copies if saving else ():
         file = encode(copy.image, texts[copy.of], options.samples_format, options)
         products.append(Product("copy", copy.of, copy.image, file, copy.suffix))

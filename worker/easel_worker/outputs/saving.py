@@ -59,7 +59,7 @@ class Saver:
                 raise ContractError(str(error), field=_field(option)) from None
 
     def save_cloud(self, products: Products, folder: SaveDir) -> list[Saved]:
-        """Store everything below `folder` for a request with `save_dir`; extras are its control maps.
+        """Store everything below `folder` for a request with `save_dir`; extras lie among its control maps.
 
         Returns:
             The grid first, the samples, the extras: what `products.all` has but its copies.
@@ -72,9 +72,8 @@ class Saver:
         saved: list[Saved] = []
         stems: dict[int, str] = {}
         for product in products.all:
-            if product.role == "extra":
-                with self._numbers.take(folder.key(names.masks())) as number:
-                    saved.append(self._put(product, folder, f"{names.masks()}/{number:05}"))
+            if product.role in ("extra", "map"):
+                saved.append(self._put_map(product, folder, names.masks()))
                 continue
             if product.role == "copy":
                 self._put(product, folder, f"{stems[product.index]}-{product.suffix}")
@@ -112,6 +111,8 @@ class Saver:
                     continue
                 name = sample_name(_subject(products, product))
                 saved.append(self._put_named(product, samples, name, products))
+            elif product.role == "map" and options.control_net_detectmap_autosaving:
+                self._put_map(product, samples, CloudNames(record.kind, record.when).masks())
         if options.enable_pnginfo and saved:
             text = saved[-1].product.file.infotext
             self._store.put(LAST_INFOTEXT, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
@@ -119,6 +120,10 @@ class Saver:
 
     def _folder(self, options: RenderOptions, option: str) -> SaveDir:
         return resolve_save_dir(str(getattr(options, option)), self._mounts, field=_field(option))
+
+    def _put_map(self, product: Product, root: SaveDir, folder: str) -> Saved:
+        with self._numbers.take(root.key(folder)) as number:
+            return self._put(product, root, f"{folder}/{number:05}")
 
     def _put_named(self, product: Product, root: SaveDir, name: PatternName, products: Products) -> Saved:
         folder = f"{name.folder}/" if name.folder else ""

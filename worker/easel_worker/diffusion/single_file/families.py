@@ -60,6 +60,7 @@ FAMILIES = (SD1, SD2, SDXL, SDXL_REFINER)
 _OTHER_FILES = (
     (("lora_unet_", "lora_te", ".lora_A.", ".lora_down.", ".hada_w1_a", ".lokr_w1"), "a LoRA", "models/Lora"),
     (("control_model.", "input_hint_block.", "controlnet_"), "a ControlNet", "models/ControlNet"),
+    (("adapter.body.", "body.0.block1.", "body.0.body.0."), "a T2I-adapter", "models/ControlNet"),
     (("emb_params", "clip_g", "clip_l"), "a textual inversion", "embeddings"),
     (("down_blocks.", "mid_block.attentions"), "a part of a diffusers folder", "its folder"),
     (("first_stage_model.", "encoder.conv_in.", "decoder.conv_in."), "a VAE", "models/VAE"),

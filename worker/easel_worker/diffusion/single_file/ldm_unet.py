@@ -8,7 +8,7 @@ output blocks (L + 1) b to (L + 1) b + L, counted from the lowest resolution.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from easel_worker.diffusion.errors import CheckpointError
@@ -48,7 +48,7 @@ def unet_config(shapes: Shapes, family: Family, pooled: int, told: Mapping[str, 
     Raises:
         CheckpointError: the blocks are not laid out as in Stable Diffusion.
     """
-    layers = _layers(shapes)
+    layers = residual_blocks(shapes)
     channels: list[int] = []
     depths: list[int] = []
     while f"input_blocks.{(layers + 1) * len(channels) + 1}.0.out_layers.3.weight" in shapes:
@@ -90,7 +90,7 @@ def unet_config(shapes: Shapes, family: Family, pooled: int, told: Mapping[str, 
 
 def unet_sources(shapes: Shapes) -> dict[str, Source]:
     """Where each weight of diffusers' UNet is; names as in `unet_config`."""
-    layers = _layers(shapes)
+    layers = residual_blocks(shapes)
     renamed = ((name, unet_name(name, layers)) for name in shapes)
     return {ours: Source(name) for name, ours in renamed if ours is not None}
 
@@ -125,12 +125,12 @@ def _inside(rest: str, place: str) -> str:
     return rest
 
 
-def _layers(shapes: Shapes) -> int:
-    """Residual blocks per level: those before the first downsampling."""
-    found = (re.match(r"input_blocks\.(\d+)\.0\.op\.weight", name) for name in shapes)
+def residual_blocks(shapes: Iterable[str]) -> int:
+    """Residual blocks per level: those before the first downsampling. Of names as in `unet_config`."""
+    found = (re.match(r"input_blocks\.(\d+)\.0\.op\.", name) for name in shapes)
     downs = [int(match[1]) for match in found if match]
     if not downs or min(downs) < 2:
-        raise CheckpointError("its UNet has no downsampling blocks (input_blocks.*.0.op.weight are missing)")
+        raise CheckpointError("its UNet has no downsampling blocks (input_blocks.*.0.op.* are missing)")
     return min(downs) - 1
 
 

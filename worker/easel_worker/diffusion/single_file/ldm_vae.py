@@ -13,10 +13,28 @@ from typing import Any
 import torch
 
 from easel_worker.diffusion.errors import CheckpointError
-from easel_worker.diffusion.single_file.stored import Shapes, Source
+from easel_worker.diffusion.parts import build_vae
+from easel_worker.diffusion.single_file.families import VAE
+from easel_worker.diffusion.single_file.fill import Target, below, fill
+from easel_worker.diffusion.single_file.stored import Shapes, Source, StoredWeights
 
 _ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 _GROUPS = 32
+
+
+def vae_prefix(stored: StoredWeights) -> str:
+    """What the names of a VAE's weights begin with in its own file: published ones come with and without."""
+    return VAE if any(name.startswith(VAE) for name in stored.shapes) else ""
+
+
+def ldm_vae(
+    stored: StoredWeights, prefix: str, scaling_factor: float, told: Mapping[str, int], target: Target
+) -> Any:
+    """diffusers' autoencoder from weights with LDM's names. Arguments as of `vae_config`."""
+    shapes = below(stored.shapes, prefix)
+    vae = build_vae(vae_config(shapes, scaling_factor, told), "its VAE")
+    fill(vae, vae_sources(shapes), prefix, stored, target)
+    return vae
 
 
 def vae_config(shapes: Shapes, scaling_factor: float, told: Mapping[str, int]) -> dict[str, Any]:

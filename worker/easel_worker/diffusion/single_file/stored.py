@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import safe_open
+from easel_worker.diffusion.placing import place
 
 Shapes = Mapping[str, tuple[int, ...]]
 TOLD = "easel.config"
@@ -64,14 +65,12 @@ class StoredWeights:
         self._close(kind, error, trace)
 
     def read(self, source: Source, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """A copy of a weight on `device`; numbers with a fraction become `dtype`."""
+        """A weight in a place of its own, see `place`."""
         # Fused attention matrices are asked for three times in turn.
         if self._last is None or self._last[0] != source.name:
             self._last = source.name, self._reader.get_tensor(source.name)
         taken = source.take(self._last[1])
-        wanted = dtype if taken.is_floating_point() else taken.dtype
-        # Never a view of the mapped file: that would die with the process if the file were overwritten.
-        return torch.empty(taken.shape, dtype=wanted, device=device).copy_(taken)
+        return place(taken, dtype=dtype, device=device)
 
     def told(self) -> dict[str, dict[str, int]]:
         """What the header says under `TOLD`; what is not in `TELLABLE` is ignored."""
@@ -132,6 +131,15 @@ def _open_pickle(path: Path) -> StoredWeights:
     except Exception as error:  # torch and pickle raise anything
         raise CheckpointError(f"{path} cannot be read with torch's restricted reader: {error}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    tensors = dict(_named_tensors(state))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return StoredWeights(_Loaded(tensors), shapes, {}, lambda *_: None)
+
+
+def _named_tensors(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """What is in a dict, and in dicts inside it (as IP-Adapters are published) by dotted names."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, dict) and not prefix:
+            yield from _named_tensors(value, f"{name}.")

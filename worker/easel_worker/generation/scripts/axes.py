@@ -52,11 +52,16 @@ def _option(name: str) -> Apply:
     return apply
 
 
-def _checkpoint(fields: Fields, value: Any, values: Sequence[Any]) -> None:
-    _option("sd_model_checkpoint")(fields, value, values)
-    # The cloud's key would win over the option.
-    scripts = fields["alwayson_scripts"]
-    fields["alwayson_scripts"] = {key: item for key, item in scripts.items() if key != "sd_model_checkpoint"}
+def _model(name: str) -> Apply:
+    """An option that the cloud has a key of its own for, which would win over it."""
+
+    def apply(fields: Fields, value: Any, values: Sequence[Any]) -> None:
+        _option(name)(fields, value, values)
+        fields["alwayson_scripts"] = {
+            key: item for key, item in fields["alwayson_scripts"].items() if key != name
+        }
+
+    return apply
 
 
 def _search_and_replace(fields: Fields, value: Any, values: Sequence[Any]) -> None:
@@ -113,7 +118,7 @@ AXES: tuple[Axis, ...] = (
     Axis("Sampler", "text", _set("sampler_name"), "txt2img"),
     Axis("Hires sampler", "text", _set("hr_sampler_name"), "txt2img"),
     Axis("Sampler", "text", _set("sampler_name"), "img2img"),
-    Axis("Checkpoint name", "text", _checkpoint),
+    Axis("Checkpoint name", "text", _model("sd_model_checkpoint")),
     Axis("Negative Guidance minimum sigma", "float", _set("s_min_uncond")),
     Axis("Sigma Churn", "float", _set("s_churn")),
     Axis("Sigma min", "float", _set("s_tmin")),
@@ -132,7 +137,7 @@ AXES: tuple[Axis, ...] = (
     Axis("Extra noise", "float", _option("img2img_extra_noise")),
     Axis("Hires upscaler", "text", _set("hr_upscaler"), "txt2img"),
     Axis("Cond. Image Mask Weight", "float", _option("inpainting_mask_weight"), "img2img"),
-    Axis("VAE", "text", _option("sd_vae")),
+    Axis("VAE", "text", _model("sd_vae")),
     Axis("Styles", "text", _styles),
     Axis("UniPC Order", "int", _option("uni_pc_order")),
     Axis("Face restore", "text", _faces),

@@ -57,6 +57,7 @@ def jobs_of(
             continue
         try:
             made = _with(request, _joined(script, _read(line), request), seed)
+            made.obey(limits)
             check_request(made, limits)
             images += made.images
             check_count(images, limits)
@@ -94,7 +95,6 @@ def _with(request: GenerationRequest, said: Mapping[str, Any], seed: int) -> Gen
         made = type(request).model_validate({**request.model_dump(), **given})
     except ValidationError as error:
         raise from_validation(error) from None
-    made._strict = request.strict
     return made
 
 

@@ -52,6 +52,7 @@ def loopback(script: Loopback, job: Job, generate: Generate) -> Result:
             drawn_before += len(batch)
             result.shots += [replace(shot, facts={**shot.facts, **told}) for shot in drawn.shots]
             result.extras += drawn.extras
+            result.show(drawn.maps)
             if drawn.interrupted:
                 return result
             source = replace(

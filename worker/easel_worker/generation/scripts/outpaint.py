@@ -77,6 +77,7 @@ def outpainting_mk2(script: OutpaintingMk2, job: Job, added: Margins, generate: 
             )
             drawn = generate(_run(job, source, picture, run.init, run.mask, run.latent_mask, fields))
             image = run.finish(drawn.shots[0].image)
+            result.show(drawn.maps)
             facts = drawn.shots[0].facts
             if drawn.interrupted:
                 result.interrupted = True
@@ -109,6 +110,7 @@ def poor_mans_outpainting(
             seeded = replace(picture, seed=picture.seed + number, subseed=picture.subseed + number)
             drawn = generate(_run(job, source, seeded, run.init, run.mask, run.latent_mask, fields))
             tiles[number] = drawn.shots[0].image
+            result.show(drawn.maps)
             facts = drawn.shots[0].facts
             if drawn.interrupted:
                 result.interrupted = True

@@ -96,7 +96,7 @@ def _checked(request: GenerationRequest, fields: Fields, limits: Limits) -> Gene
         made = type(request).model_validate(fields)
     except ValidationError as error:
         raise ContractError(str(from_validation(error)), field="script_args") from None
-    made._strict = request.strict
+    made.obey(limits)
     check_request(made, limits)
     return made
 
@@ -108,6 +108,7 @@ def xyz_plot(script: XYZPlot, jobs: Sequence[Job], plot: Plot, generate: Generat
     for job in jobs:
         made = generate(job)
         result.shots += made.shots
+        result.show(made.maps)
         cells.append(made.shots[0].image)
         if made.interrupted:
             result.interrupted = True

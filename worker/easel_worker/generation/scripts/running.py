@@ -150,6 +150,7 @@ def _one_after_the_other(jobs: Sequence[Job], studio: Studio) -> Result:
         made = generate(job, studio)
         result.shots += made.shots
         result.extras += made.extras
+        result.show(made.maps)
         if made.interrupted:
             break
     return result

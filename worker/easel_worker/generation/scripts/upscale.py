@@ -79,6 +79,7 @@ def sd_upscale(script: SDUpscale, job: Job, grid: TileGrid, upscaler: Upscaler, 
                 )
             )
             drawn[start : start + len(made.shots)] = [shot.image for shot in made.shots]
+            result.show(made.maps)
             facts = made.shots[0].facts
             if made.interrupted:
                 result.interrupted = True

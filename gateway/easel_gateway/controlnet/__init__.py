@@ -1,0 +1,1 @@
+"""The ControlNet extension's addresses."""

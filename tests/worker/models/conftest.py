@@ -1,0 +1,7 @@
+"""One thread for the small models of this folder."""
+
+from __future__ import annotations
+
+from ...one_thread import one_thread
+
+__all__ = ["one_thread"]

@@ -1,0 +1,109 @@
+"""The models that units need, through the worker's cache. Lives on the torch thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TypeVar
+
+from easel_contract.controlnet import ControlFile
+from easel_worker.diffusion.attention.clip_vision import ClipVision, load_clip_vision
+from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
+from easel_worker.diffusion.control import ControlModel, file_kind, load_control
+from easel_worker.generation.control.eyes import require_eyes
+from easel_worker.generation.control.kinds import Kind, check_kind
+from easel_worker.models.cache import Cacheable, Key
+from easel_worker.models.loader import ModelLoader, expected_nbytes
+
+log = logging.getLogger(__name__)
+
+CONTROLNET = "controlnet"
+IP_ADAPTER = "ip-adapter"
+CLIP_VISION = "clip vision"
+KINDS = frozenset({CONTROLNET, IP_ADAPTER, CLIP_VISION})
+"""What the cache calls them."""
+
+M = TypeVar("M", bound=Cacheable)
+
+
+class ControlModels:
+    """Control networks, IP-Adapters and CLIP's image encoders.
+
+    Args:
+        models: The folder ``models/``.
+        loader: Its cache, device and number format are used.
+        keep: How many of these models stay when a task is over (option `control_net_model_cache_size`); what
+            the running task uses is never thrown out.
+    """
+
+    def __init__(self, models: Path, loader: ModelLoader, *, allow_pickle: bool, keep: int) -> None:
+        self._models = models
+        self._loader = loader
+        self._allow_pickle = allow_pickle
+        self._keep = keep
+
+    def network(self, file: ControlFile, field: str) -> ControlModel:
+        """A network that follows a map.
+
+        Raises:
+            ContractError: the file is an IP-Adapter.
+            CheckpointError: it cannot be used.
+        """
+
+        def load() -> ControlModel:
+            self._check(file, Kind.MAP, field)
+            return load_control(
+                file.path,
+                device=self._loader.device,
+                dtype=self._loader.dtype,
+                allow_pickle=self._allow_pickle,
+            )
+
+        return self._get(CONTROLNET, file.stem, file.path, load)
+
+    def adapter(self, file: ControlFile, field: str) -> IPAdapter:
+        """An IP-Adapter. Raises as `network`."""
+
+        def load() -> IPAdapter:
+            self._check(file, Kind.IMAGE_PROMPT, field)
+            return load_ip_adapter(
+                file.path,
+                device=self._loader.device,
+                dtype=self._loader.dtype,
+                allow_pickle=self._allow_pickle,
+            )
+
+        return self._get(IP_ADAPTER, file.stem, file.path, load)
+
+    def eyes(self, name: str, field: str) -> ClipVision:
+        """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError where its file is missing."""
+        path = require_eyes(self._models, name, allow_pickle=self._allow_pickle, field=field)
+
+        def load() -> ClipVision:
+            return load_clip_vision(
+                path, device=self._loader.device, dtype=self._loader.dtype, allow_pickle=self._allow_pickle
+            )
+
+        return self._get(CLIP_VISION, name, path, load)
+
+    def _check(self, file: ControlFile, kind: Kind, field: str) -> None:
+        found = file_kind(file.path, allow_pickle=self._allow_pickle)
+        check_kind(found, kind, name=file.name, field=field)
+
+    def _get(self, kind: str, name: str, path: Path, load: Callable[[], M]) -> M:
+        cache = self._loader.cache
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        weights = [file for file in files if file.suffix != ".json"]
+        found = cache.get(
+            Key(kind, name, path, _stamp(files)),
+            load,
+            expected=lambda: expected_nbytes(weights, self._loader.dtype),
+        )
+        cache.keep_newest(KINDS, self._keep)
+        return found
+
+
+def _stamp(files: list[Path]) -> Hashable:
+    """Changes when one of the files does."""
+    return tuple((file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)

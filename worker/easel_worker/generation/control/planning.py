@@ -1,0 +1,129 @@
+"""From the units of a request to those of a job: files found, pictures opened. In the prefetch stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit
+from easel_contract.errors import ContractError
+from easel_worker.annotators import Annotators, Pixels
+from easel_worker.annotators.embeddings import from_text
+from easel_worker.diffusion.control import file_kind
+from easel_worker.diffusion.errors import CheckpointError
+from easel_worker.generation.control.eyes import eyes_for, require_eyes
+from easel_worker.generation.control.kinds import Kind, check_kind, kind_of
+from easel_worker.generation.control.unit import Mask, Unit, UnitImage
+from easel_worker.imaging.masks import mask_from
+
+Open = Callable[[str, str], Image.Image]
+"""(text, field) -> the picture of a request, "RGB" or "RGBA"."""
+
+BACKGROUND = "#ffffff"
+"""What transparent parts of a picture are filled with that nothing else is said about."""
+
+
+class UnitPlanner:
+    """Resolves units. What it holds may be shared between threads. max_bytes: of one embedding."""
+
+    def __init__(self, models: Path, annotators: Annotators, *, allow_pickle: bool, max_bytes: int) -> None:
+        self._models = models
+        self._files = ControlFiles(models / "ControlNet")
+        self._annotators = annotators
+        self._allow_pickle = allow_pickle
+        self._max_bytes = max_bytes
+
+    def unit(self, asked: ControlUnit, open_: Open, *, lent: bool) -> Unit:
+        """One unit, ready for the torch thread.
+
+        Args:
+            lent: There is a picture of img2img's, for units that have none.
+
+        Raises:
+            ContractError: 422, naming the unit's field: no such model, one of another kind, a preprocessor
+                that cannot run, no picture, a mask of another size.
+        """
+        kind = kind_of(asked.module)
+        file = self._file(asked, kind)
+        embedded = asked.ipadapter_input or ()
+        if kind.looks:
+            if not embedded:
+                require_eyes(
+                    self._models,
+                    eyes_for(asked, file),
+                    allow_pickle=self._allow_pickle,
+                    field=f"{asked.field}.module",
+                )
+        else:
+            self._annotators.check(asked.module, field=f"{asked.field}.module")
+        if not (asked.pictures or embedded or lent):
+            raise ContractError("a unit of txt2img needs a picture", field=f"{asked.field}.image")
+        own = None if asked.pictures else asked.mask
+        region = asked.effective_region_mask
+        return Unit(
+            asked,
+            kind,
+            file,
+            images=_images(asked, kind, open_),
+            views=tuple(
+                from_text(text, field=f"{asked.field}.ipadapter_input", max_bytes=self._max_bytes)
+                for text in embedded
+            ),
+            mask=_mask(open_(own, f"{asked.field}.mask")) if own else None,
+            region=_mask(open_(region, f"{asked.field}.effective_region_mask")) if region else None,
+        )
+
+    def _file(self, asked: ControlUnit, kind: Kind) -> ControlFile | None:
+        """The unit's model; None for modules that work without one."""
+        field = f"{asked.field}.model"
+        if MODULES[asked.module].model_free:
+            return None
+        if asked.model is None:
+            raise ContractError(f"{asked.module!r} steers nothing without a model", field=field)
+        file = self._files.resolve(asked.model, field=field)
+        if file.path.suffix.lower() in ("", ".safetensors"):  # a pickle is read once, on the torch thread
+            try:
+                check_kind(file_kind(file.path), kind, name=file.name, field=field)
+            except CheckpointError as error:
+                raise ContractError(str(error), field=field) from None
+        elif not self._allow_pickle:
+            raise ContractError(
+                f"{file.path.name} is a pickle, which this service does not open (EASEL_ALLOW_PICKLE)",
+                field=field,
+            )
+        return file
+
+
+def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...]:
+    images = []
+    for picture in asked.pictures:
+        image = open_(picture.image, f"{asked.field}.{picture.image_field}")
+        field = f"{asked.field}.{picture.mask_field}"
+        mask = None
+        if picture.mask:
+            mask = _mask(open_(picture.mask, field))
+        elif image.mode == "RGBA" and kind is not Kind.REFERENCE:
+            mask = np.asarray(image.getchannel("A"))
+        if mask is not None and mask.shape != (image.height, image.width):
+            raise ContractError(
+                f"{mask.shape[1]}x{mask.shape[0]} is not the size of its picture, "
+                f"{image.width}x{image.height}",
+                field=field,
+            )
+        images.append(UnitImage(_pixels(image, kind), mask))
+    return tuple(images)
+
+
+def _pixels(image: Image.Image, kind: Kind) -> Pixels:
+    if image.mode == "RGBA" and kind is Kind.REFERENCE:
+        flat = Image.new("RGB", image.size, BACKGROUND)
+        flat.paste(image, mask=image.getchannel("A"))
+        image = flat
+    return np.asarray(image.convert("RGB"))
+
+
+def _mask(image: Image.Image) -> Mask:
+    return np.asarray(mask_from(image, hard_alpha=False))
