@@ -22,6 +22,8 @@ class Kind(Enum):
     """The picture itself is looked at by the UNet's attention; no model."""
     IMAGE_PROMPT = "image prompt"
     """CLIP's view of the picture joins the prompt, through an IP-Adapter."""
+    REVISION = "revision"
+    """CLIP's embedding of the picture stands in for SDXL's pooled text; no model."""
 
     @property
     def looks(self) -> bool:
