@@ -1,9 +1,9 @@
-"""How long models take to come and go: first load, switch, beside diffusers and safetensors alone.
+"""How long models take to come and go: first load, switch, LoRA, ControlNet, beside diffusers.
 
 All sides read the same single file: SD 1.5's architecture of middle size, random weights in fp16, made for
-the run; models run in fp32, as on a CPU. Each side is a process of its own that stays loaded, and they take
-turns. A load ends when every page of the weights was read once, because views of a mapped file cost nothing
-until then.
+the run; models run in fp32, as on a CPU. Each side is a process of its own that stays loaded for a row, and
+they take turns. A load ends when every page of the weights was read once, because views of a mapped file cost
+nothing until then.
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import Spread, publish
-from random_files import Layout, sd15, write_config, write_ldm, write_lora
+from random_files import Layout, sd15, write_config, write_control, write_ldm, write_lora
 from sides import Side
 
 SIDE = Path(__file__).with_name("model_switch_side.py")
 MB = 1e6
+JOBS: dict[str, dict[str, Any]] = {
+    "switch to a checkpoint used before": {"do": "switch", "times": 100},
+    "LoRA on and off, file not read before": {"do": "lora", "again": False},
+    "LoRA on and off again": {"do": "lora", "again": True},
+    "ControlNet beside the model, file not read before": {"do": "control", "again": False},
+    "ControlNet beside the model again": {"do": "control", "again": True},
+}
+"""Row: what both sides are asked to do, in time."""
 NAMES = ("easel", "diffusers", "safetensors")
 
 
@@ -40,16 +50,30 @@ class Bench:
         self.rounds: int = args.rounds
         self.files = [write_ldm(layout, home / f"{name}.safetensors", seed=i) for i, name in enumerate("ab")]
         self.config = write_config(layout, home / "config")
-        self.lora_file = write_lora(layout, home / "lora.safetensors")
-        self.sides = {name: Side.start(SIDE, name, str(args.threads)) for name in NAMES}
+        self.lora = write_lora(layout, home / "style.safetensors")
+        self.control = write_control(layout, home / "control")
+        self.threads: int = args.threads
+        self.sides: dict[str, Side] = {}
 
     def ask(self, side: str, **job: Any) -> float:
         answer = self.sides[side].ask(config=str(self.config), **job)
         return float(answer["s"])
 
-    def stop(self) -> None:
-        for side in self.sides.values():
-            side.stop()
+    def rows(self) -> Iterator[list[str]]:
+        """One row after the other, each with sides of its own: how soon memory is had again depends on what a
+        process did before."""
+        yield self._with_sides(lambda: self.load(cold=True))
+        yield self._with_sides(lambda: self.load(cold=False))
+        for what, job in JOBS.items():
+            yield self._with_sides(partial(self.times, what, **job))
+
+    def _with_sides(self, measure: Callable[[], list[str]]) -> list[str]:
+        self.sides = {name: Side.start(SIDE, name, str(self.threads)) for name in NAMES}
+        try:
+            return measure()
+        finally:
+            for side in self.sides.values():
+                side.stop()
 
     def load(self, *, cold: bool) -> list[str]:
         """Loading one file, in MB of it per second."""
@@ -66,36 +90,18 @@ class Bench:
         what = "first load, file not in the page cache" if cold else "load again, file in the page cache"
         return [what, *_cells(found, "MB/s"), _against(found["easel"], found["diffusers"])]
 
-    def switch(self) -> list[str]:
-        """From one model to another that was used before, in seconds."""
-        paths = [str(path) for path in self.files]
+    def times(self, what: str, **job: Any) -> list[str]:
+        """A job that both sides do, in milliseconds."""
+        job |= {"paths": [str(path) for path in self.files]}
+        job |= {"lora": str(self.lora), "control": str(self.control)}
         found: dict[str, list[float]] = {"easel": [], "diffusers": []}
         for number in range(self.rounds + 1):
             for name, values in found.items():
-                seconds = self.ask(name, do="switch", paths=paths, times=100)
+                seconds = self.ask(name, **job)
                 if number:
-                    values.append(seconds)
+                    values.append(seconds * 1e3)
         ratios = [theirs / ours for ours, theirs in zip(found["easel"], found["diffusers"], strict=True)]
-        ours = Spread.of([seconds * 1e6 for seconds in found["easel"]])
-        theirs = Spread.of([seconds * 1e3 for seconds in found["diffusers"]])
-        return [
-            "switch to a checkpoint used before",
-            f"{ours.show(0)} us",
-            f"{theirs.show(0)} ms (loads it)",
-            "",
-            Spread.of(ratios).show(0),
-        ]
-
-    def lora(self, do: str, what: str) -> list[str]:
-        """A LoRA of rank 32 for all linear layers of the UNet and the text encoder, in milliseconds."""
-        found: dict[str, list[float]] = {"easel": [], "diffusers": []}
-        for number in range(self.rounds + 1):
-            for name, values in found.items():
-                seconds = self.ask(name, do=do, path=str(self.files[0]), lora=str(self.lora_file))
-                if number:
-                    values.append(seconds)
-        ratios = [theirs / ours for ours, theirs in zip(found["easel"], found["diffusers"], strict=True)]
-        cells = [f"{Spread.of([s * 1e3 for s in values]).show(2)} ms" for values in found.values()]
+        cells = [f"{Spread.of(values).show(2)} ms" for values in found.values()]
         return [what, *cells, "", Spread.of(ratios).show(1)]
 
 
@@ -117,26 +123,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="easel-bench-") as folder:
         bench = Bench(Path(folder), layout, args)
         size = bench.files[0].stat().st_size / MB
-        try:
-            rows = [["", "Easel", "diffusers", "safetensors alone", "Easel faster by"]]
-            for row in (
-                bench.load(cold=True),
-                bench.load(cold=False),
-                bench.switch(),
-                bench.lora("put_on", "LoRA: from the file to a model that draws with it"),
-                bench.lora("put_on_again", "the same LoRA again"),
-                bench.lora("take_off", "LoRA: taken off"),
-            ):
-                rows.append(row)
-                print(" | ".join(row), flush=True)
-        finally:
-            bench.stop()
+        rows = [["", "Easel", "diffusers", "safetensors alone", "Easel faster by"]]
+        for row in bench.rows():
+            rows.append(row)
+            print(" | ".join(row), flush=True)
     setting = (
         f"{args.rounds} alternating rounds after one to warm up, a file of {size:.0f} MB in fp16, models in"
         f" fp32, {args.threads} torch threads. diffusers: `from_single_file` with a local configuration; it"
-        " keeps no models, so its switch is a load; `load_lora_weights` with peft, `disable_lora`,"
-        " `enable_lora` and `unload_lora_weights`. safetensors alone maps the file and reads every page,"
-        " without a change of number format."
+        " keeps no models, so its switch is a load. The LoRA is of rank 16 for all matrices of the attention"
+        " blocks: `load_lora_weights` and `unload_lora_weights` with peft, again: `enable_lora` and"
+        " `disable_lora`; peft puts its matrices beside the base's, which every step then pays for, Easel"
+        " merges them once. The ControlNet is a diffusers folder in fp16. safetensors alone maps the file and"
+        " reads every page, without a change of number format."
     )
     limits = (
         "It does not show a GPU: there a switch moves the weights from RAM to the device, and a first load is"

@@ -3,9 +3,9 @@
 Reads one JSON job per line from stdin and answers each with {"s": seconds, "rss": the process's largest
 memory so far, in bytes}. Jobs are {"do": "load", "path", "config"} (from the file to weights in memory, in
 the side's number format, every page of them read) and {"do": "switch", "paths", "times"} (from one model to
-another that was used before; the seconds of one switch), {"do": "put_on", "path", "config", "lora"} (from a
-LoRA's file to a model that draws with it), {"do": "put_on_again", …} (the same set once more) and {"do":
-"take_off", …}.
+another that was used before; the seconds of one switch); {"do": "lora"} (put one on and take it off) and
+{"do": "control"} (have a ControlNet ready beside the model), each with "again": whether its file was used
+before.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def weights_of(modules: Iterable[Any]) -> list[torch.Tensor]:
 
 
 def easel() -> dict[str, Do]:
-    from easel_contract.checkpoint_files import ModelFile
     from easel_worker.diffusion.checkpoint import load_checkpoint
+    from easel_worker.diffusion.control import load_control
     from easel_worker.diffusion.extra_networks import ExtraNetworks, NetworkUse
     from easel_worker.models.budget import Fixed
-    from easel_worker.models.cache import ModelCache
+    from easel_worker.models.cache import Key, ModelCache
     from easel_worker.models.loader import ModelLoader
 
     cpu = torch.device("cpu")
@@ -61,7 +61,7 @@ def easel() -> dict[str, Do]:
         return time.perf_counter() - began
 
     def switch(job: Job) -> float:
-        models = [ModelFile(Path(path).stem, Path(path), (0, 0), path) for path in job["paths"]]
+        models = [_model(path) for path in job["paths"]]
         for model in models:
             loader.checkpoint(model)
         began = time.perf_counter()
@@ -70,48 +70,49 @@ def easel() -> dict[str, Do]:
                 loader.checkpoint(model)
         return (time.perf_counter() - began) / job["times"] / len(models)
 
-    def worn(job: Job) -> tuple[Any, ExtraNetworks, list[NetworkUse]]:
-        path, lora = Path(job["path"]), Path(job["lora"])
-        checkpoint = loader.checkpoint(ModelFile(path.stem, path, (0, 0), path.name))
-        return checkpoint, ExtraNetworks(), [NetworkUse("lora", lora.stem, lora, 0.8, 0.8)]
+    networks = ExtraNetworks()
 
-    def put_on(job: Job) -> float:
-        checkpoint, networks, uses = worn(job)
-        checkpoint.adapters.drop()
+    def lora(job: Job) -> float:
+        checkpoint = loader.checkpoint(_model(job["paths"][0]))
+        uses = [NetworkUse("lora", "style", Path(job["lora"]))]
+        if job["again"]:
+            networks.attach(checkpoint, uses)
+            networks.detach()
+        else:
+            networks.forget()
         began = time.perf_counter()
         networks.attach(checkpoint, uses)
-        seconds = time.perf_counter() - began
-        networks.detach()
-        return seconds
-
-    def put_on_again(job: Job) -> float:
-        checkpoint, networks, uses = worn(job)
-        networks.attach(checkpoint, uses)
-        networks.detach()
-        began = time.perf_counter()
-        networks.attach(checkpoint, uses)
-        seconds = time.perf_counter() - began
-        networks.detach()
-        return seconds
-
-    def take_off(job: Job) -> float:
-        checkpoint, networks, uses = worn(job)
-        networks.attach(checkpoint, uses)
-        began = time.perf_counter()
         networks.detach()
         return time.perf_counter() - began
 
-    return {
-        "load": load,
-        "switch": switch,
-        "put_on": put_on,
-        "put_on_again": put_on_again,
-        "take_off": take_off,
-    }
+    def control(job: Job) -> float:
+        checkpoint = loader.checkpoint(_model(job["paths"][0]))
+        path = Path(job["control"])
+
+        def load_it() -> Any:
+            return load_control(path, device=cpu, dtype=torch.float32)
+
+        if job["again"]:
+            key = Key("controlnet", path.name, path)
+            cache.get(key, load_it, expected=lambda: 0).attach(checkpoint.unet)
+            began = time.perf_counter()
+            cache.get(key, load_it, expected=lambda: 0).attach(checkpoint.unet)
+            return time.perf_counter() - began
+        began = time.perf_counter()
+        touch(weights_of([load_it().attach(checkpoint.unet).module]))
+        return time.perf_counter() - began
+
+    return {"load": load, "switch": switch, "lora": lora, "control": control}
+
+
+def _model(path: str) -> Any:
+    from easel_contract.checkpoint_files import ModelFile
+
+    return ModelFile(Path(path).stem, Path(path), (0, 0), path)
 
 
 def diffusers() -> dict[str, Do]:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
@@ -131,43 +132,45 @@ def diffusers() -> dict[str, Do]:
     def switch(job: Job) -> float:
         return load({"path": job["paths"][0], "config": job["config"]})
 
-    kept: list[Any] = []
+    kept: dict[str, Any] = {}
 
-    def wearing(job: Job) -> tuple[Any, float]:
-        if not kept:
-            kept.append(pipeline(job["path"], job["config"]))
+    def held(job: Job) -> Any:
+        if "pipeline" not in kept:
+            kept["pipeline"] = pipeline(job["paths"][0], job["config"])
+        return kept["pipeline"]
+
+    def lora(job: Job) -> float:
+        pipe = held(job)
+        if job["again"]:
+            pipe.load_lora_weights(job["lora"], adapter_name="style")
+            pipe.disable_lora()
+            began = time.perf_counter()
+            pipe.enable_lora()
+            pipe.disable_lora()
+            seconds = time.perf_counter() - began
+            pipe.unload_lora_weights()
+            return seconds
         began = time.perf_counter()
-        kept[0].load_lora_weights(job["lora"], adapter_name="one")
-        kept[0].set_adapters(["one"], [0.8])
-        return kept[0], time.perf_counter() - began
-
-    def put_on(job: Job) -> float:
-        loaded, seconds = wearing(job)
-        loaded.unload_lora_weights()
-        return seconds
-
-    def put_on_again(job: Job) -> float:
-        loaded, _ = wearing(job)
-        loaded.disable_lora()
-        began = time.perf_counter()
-        loaded.enable_lora()
-        seconds = time.perf_counter() - began
-        loaded.unload_lora_weights()
-        return seconds
-
-    def take_off(job: Job) -> float:
-        loaded, _ = wearing(job)
-        began = time.perf_counter()
-        loaded.unload_lora_weights()
+        pipe.load_lora_weights(job["lora"])
+        pipe.unload_lora_weights()
         return time.perf_counter() - began
 
-    return {
-        "load": load,
-        "switch": switch,
-        "put_on": put_on,
-        "put_on_again": put_on_again,
-        "take_off": take_off,
-    }
+    def control(job: Job) -> float:
+        pipe = held(job)
+        if not job["again"]:
+            kept.pop("net", None)
+        elif "net" not in kept:
+            kept["net"] = ControlNetModel.from_pretrained(job["control"], torch_dtype=torch.float32)
+        began = time.perf_counter()
+        net = kept.get("net") or ControlNetModel.from_pretrained(job["control"], torch_dtype=torch.float32)
+        made = StableDiffusionControlNetPipeline(
+            **pipe.components, controlnet=net, requires_safety_checker=False
+        )
+        if not job["again"]:
+            touch(weights_of([made.controlnet]))
+        return time.perf_counter() - began
+
+    return {"load": load, "switch": switch, "lora": lora, "control": control}
 
 
 def safetensors() -> dict[str, Do]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -110,28 +110,6 @@ def sdxl() -> Layout:
     return Layout(unet, _vae(128, 0.13025), encoders)
 
 
-def write_lora(layout: Layout, path: Path, rank: int = 32) -> Path:
-    """A LoRA in kohya-ss's names for the linear layers of a layout's UNet and first text encoder."""
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(layout.unet)
-        text = CLIPTextModel(CLIPTextConfig(**layout.encoders[0].config))
-    generator = torch.Generator().manual_seed(rank)
-    tensors: dict[str, torch.Tensor] = {}
-    for prefix, model, ends in (
-        ("lora_unet_", unet, ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")),
-        ("lora_te_text_model_", text, ("_proj", "fc1", "fc2")),
-    ):
-        for name, module in model.named_modules():
-            if isinstance(module, torch.nn.Linear) and name.endswith(ends):
-                key = prefix + name.removeprefix("text_model.").replace(".", "_")
-                down, up = (rank, module.in_features), (module.out_features, rank)
-                tensors[f"{key}.lora_down.weight"] = torch.randn(down, generator=generator).half()
-                tensors[f"{key}.lora_up.weight"] = torch.randn(up, generator=generator).half() * 1e-3
-                tensors[f"{key}.alpha"] = torch.tensor(rank / 2)
-    save_file(tensors, path)
-    return path
-
-
 def _vae(width: int, scaling: float) -> dict[str, Any]:
     return {
         "in_channels": 3,
@@ -167,6 +145,36 @@ def write_ldm(layout: Layout, path: Path, *, seed: int = 0, dtype: str = "F16") 
             for piece in _values(name, shape, numbers):
                 file.write(piece.astype(np.float16 if dtype == "F16" else np.float32).tobytes())
     return path
+
+
+def write_lora(layout: Layout, path: Path, *, rank: int = 16, seed: int = 0) -> Path:
+    """A LoRA in kohya's names for every attention and feed-forward matrix of the UNet, fp16."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    weights: dict[str, torch.Tensor] = {}
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32) * 0.02).half()
+
+    for name, shape in _shapes(lambda: UNet2DConditionModel.from_config(layout.unet)):
+        if "transformer_blocks." not in name or not name.endswith(".weight") or len(shape) != 2:
+            continue
+        stem = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
+        weights[f"{stem}.lora_down.weight"] = drawn(rank, shape[1])
+        weights[f"{stem}.lora_up.weight"] = drawn(shape[0], rank)
+        weights[f"{stem}.alpha"] = torch.tensor(float(rank)).half()
+    save_file(weights, path)
+    return path
+
+
+def write_control(layout: Layout, folder: Path, *, seed: int = 0) -> Path:
+    """A ControlNet for the UNet as a diffusers folder, fp16."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = ControlNetModel.from_unet(
+            UNet2DConditionModel.from_config(layout.unet), load_weights_from_unet=False
+        )
+    net.half().save_pretrained(str(folder))
+    return folder
 
 
 def write_config(layout: Layout, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Each benchmark of queue and gateway runs to its end; the counts are tiny and the figures mean nothing."""
+"""Benchmarks run to their end; the counts are tiny and the figures mean nothing."""
 
 from __future__ import annotations
 
@@ -57,3 +57,11 @@ def test_depth(python: str, tmp_path: Path) -> None:
         ["10", "1,000"],
     ]
     assert all(float(cell.split()[0]) > 0 for row in result["rows"] for cell in row[2:])
+
+
+def test_model_switch(python: str, tmp_path: Path) -> None:
+    result = run(python, tmp_path, "model_switch", "--rounds", "1", "--width", "32", "--threads", "1")
+    assert [row[0].split()[0] for row in result["rows"]] == [
+        "first", "load", "switch", "LoRA", "LoRA", "ControlNet", "ControlNet",
+    ]  # fmt: skip
+    assert all(float(row[4].split()[0]) > 0 for row in result["rows"])
