@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from easel_contract.checkpoints import INDEX, Library
 from easel_contract.errors import ContractError
 from easel_contract.requests import TXT2IMG_PATH, parse_request
+from easel_worker.annotators import Annotators
 from easel_worker.generation.plan import Plan, Planner
 from easel_worker.intake import Intake
 from easel_worker.settings import WorkerSettings
@@ -34,7 +36,8 @@ def plan(body: dict[str, Any], data_dir: Path, *, strict: bool) -> Plan:
     (folder / INDEX).write_text("{}")
     (data_dir / "styles.csv").write_text("name,prompt,negative_prompt\nInk,ink,\n")
     limits = settings.limits()
-    planner = Planner(settings, Library(settings.checkpoint_dir), Intake(limits.images))
+    annotators = Annotators(data_dir / "models", lambda: torch.device("cpu"), allow_pickle=False)
+    planner = Planner(settings, Library(settings.checkpoint_dir), Intake(limits.images), annotators)
     request = parse_request(TXT2IMG_PATH, json.dumps({"prompt": "a cat", **body}).encode(), limits)
     assert request is not None
     return planner.plan(request, {})

@@ -50,10 +50,8 @@ def test_a_lora_that_is_dropped_in_works_without_a_restart(painter: Any, data_di
     request_id = painter.put({**SMALL, "prompt": "a red circle <lora:late:1>"}, path=PATH)
     refused = painter.result(request_id)
     assert refused.tags["lastCode"] == "422"
-    assert (
-        "lora 'late' is not in models/Lora; there are: none"
-        in json.loads(refused.data)["parameters"]["error_msg"]
-    )
+    said = "lora 'late' is not in models/Lora; there are: easel-shapes-arrow, easel-shapes-striped"
+    assert said in json.loads(refused.data)["parameters"]["error_msg"]
     assert painter.status(request_id).state is not State.DEAD
 
     checkpoint = load_checkpoint(easel_shapes.model_folder(), device=torch.device("cpu"), dtype=torch.float32)

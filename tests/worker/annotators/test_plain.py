@@ -10,7 +10,7 @@ import torch
 
 from easel_contract.controlnet.module_table import FREE
 from easel_worker.annotators import Annotators, Pixels
-from easel_worker.annotators.canvas import MOST_PIXELS
+from easel_worker.annotators.canvas import LONGEST, MOST_PIXELS
 from easel_worker.annotators.plain.sharpen import sharpened
 from easel_worker.annotators.scribbles import drawing_of
 
@@ -217,10 +217,13 @@ def test_the_shorter_side_gets_the_resolution(
 
 
 def test_a_stripe_does_not_grow_without_bounds(annotators: Annotators) -> None:
-    made = map_of(annotators, "invert", np.zeros((1, 30_000, 3), np.uint8), resolution=2048)
+    made = map_of(annotators, "shuffle", np.zeros((1, 1_000, 3), np.uint8), resolution=2048)
     assert made.shape[0] * made.shape[1] <= MOST_PIXELS
+    assert made.shape[1] <= LONGEST
     assert made.shape[0] >= 8, "it grew all the same"
-    assert made.shape[1] == pytest.approx(made.shape[0] * 30_000, rel=0.2)
+    assert made.shape[1] == pytest.approx(made.shape[0] * 1_000, rel=0.2)
+    wide = map_of(annotators, "shuffle", np.zeros((1, 30_000, 3), np.uint8), resolution=2048)
+    assert wide.shape[:2] == (1, LONGEST)
 
 
 def test_the_padding_is_cut_off_again(annotators: Annotators) -> None:

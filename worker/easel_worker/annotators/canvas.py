@@ -15,8 +15,6 @@ MULTIPLE = 64
 MOST_PIXELS = 1 << 24
 """Of the picture that is worked on. A panorama would otherwise grow without bounds: 8000x2 at a resolution of
 512 is two million pixels long. Such a picture is worked on at a lower resolution."""
-
-
 LONGEST = 1 << 14
 """Of its longer side: OpenCV's `remap` counts places in 16 bits."""
 
@@ -24,9 +22,7 @@ LONGEST = 1 << 14
 def working_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     """Width and height with the shorter side at `resolution`, and within `MOST_PIXELS` and `LONGEST`."""
     wanted = resolution / min(width, height)
-    # The second is of the padded stripe, which is 64 pixels high at least.
-    longest = min(MOST_PIXELS // MULTIPLE, LONGEST)
-    most = min(math.sqrt(MOST_PIXELS / (width * height)), longest / max(width, height))
+    most = min(math.sqrt(MOST_PIXELS / (width * height)), LONGEST / max(width, height))
     if wanted <= most:
         return max(1, round(width * wanted)), max(1, round(height * wanted))
     return max(1, int(width * most)), max(1, int(height * most))
