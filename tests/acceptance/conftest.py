@@ -11,8 +11,8 @@ import pytest
 from easel_worker.models.starter import install_shapes
 
 from ..e2e.conftest import sdk_python
-from ..small_models.control import add_control
 from ..e2e.running import Running, running
+from ..small_models.control import add_control
 from .a1111 import ALICE, BOB, PictureHost, gradient, picture_host
 from .sdk import Sdk
 from .service import TOKEN, Service

@@ -25,9 +25,6 @@ class Kind(Enum):
     REVISION = "revision"
     """CLIP's embedding of the picture stands in for SDXL's pooled text; no model."""
 
-    REVISION = "revision"
-    """CLIP's view of the picture stands in for the prompt's pooled vector, in SDXL; no model."""
-
     @property
     def looks(self) -> bool:
         """Whether CLIP looks at the picture itself, so that there is no map."""
