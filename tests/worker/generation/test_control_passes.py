@@ -39,6 +39,16 @@ def test_without_a_second_pass_its_option_means_nothing(control_desk: Desk) -> N
     assert equal(controlled(control_desk, hr_option="High res only"), controlled(control_desk))
 
 
+@pytest.mark.parametrize("module", ["canny", "recolor_luminance", "tile_colorfix", "inpaint_only"])
+def test_a_second_pass_that_changes_nothing_leaves_the_first_ones_units(
+    control_desk: Desk, module: str
+) -> None:
+    still = {**HIRES, "denoising_strength": 0}
+    answer = controlled(control_desk, still, module=module, mask=box_mask())
+    assert sizes(answer) == [(96, 96), (64, 64)]
+    assert not equal(answer, control_desk.txt2img(**still))
+
+
 def test_lines_are_followed_less_closely_in_the_second_pass(control_desk: Desk) -> None:
     # "none" hands the same map on, as a module whose lines are not known to be thin.
     edges = controlled(control_desk).images[1]
