@@ -7,6 +7,7 @@ from pathlib import Path
 
 from easel_contract.controlnet import ControlFiles
 from easel_contract.controlnet.models import FOLDER as CONTROL_FOLDER
+from easel_contract.hashes import HashBook
 from easel_contract.model_files import SUFFIX, WeightsFolder
 from easel_contract.network_files import NetworkFiles
 from easel_contract.styles import FILE_NAME, StyleBook
@@ -26,7 +27,7 @@ class ModelCatalogue:
     controls: ControlFiles
 
 
-def open_catalogue(data_dir: Path, hashes: Path | None = None) -> ModelCatalogue:
+def open_catalogue(data_dir: Path, hashes: HashBook | None = None) -> ModelCatalogue:
     """Readers for A1111's folders below `data_dir`; none of them need exist. hashes: see `NetworkFiles`."""
     models = data_dir / "models"
     return ModelCatalogue(

@@ -43,16 +43,16 @@ class NetworkFile:
 class NetworkFiles:
     """The files of both folders below `models`, in sub-folders too. Any thread may ask.
 
-    allow_pickle: whether files that are not safetensors can be used. hashes: a file that processes share, so
-    that each file is read for its hash only once.
+    allow_pickle: whether files that are not safetensors can be used. hashes: where hashes are kept, best the
+    checkpoints' own book.
     """
 
-    def __init__(self, models: Path, *, allow_pickle: bool = False, hashes: Path | None = None) -> None:
+    def __init__(self, models: Path, *, allow_pickle: bool = False, hashes: HashBook | None = None) -> None:
         self._folders = {
             kind: WeightsFolder(models / folder, _SUFFIXES[kind]) for kind, folder in FOLDERS.items()
         }
         self._allow_pickle = allow_pickle
-        self._hashes = HashBook(hashes)
+        self._hashes = hashes or HashBook()
 
     def files(self, kind: Kind) -> list[NetworkFile]:
         """All files of a kind that can be used, sorted by place."""

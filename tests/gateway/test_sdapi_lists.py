@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from easel_contract.hashes import HashBook
+from easel_contract.network_files import NetworkFiles
 from easel_contract.samplers import SAMPLERS, SCHEDULERS
 from easel_queue import Queue
 
@@ -106,11 +108,24 @@ async def test_vaes_are_files_by_their_names(gateway: RunningGateway) -> None:
     ]
 
 
-async def test_face_restorers_and_hypernetworks_have_their_shapes(gateway: RunningGateway) -> None:
+async def test_hypernetworks_are_files_by_their_stems(gateway: RunningGateway) -> None:
+    assert await listed(gateway, "hypernetworks") == []
+    folder = gateway.settings.data_dir / "models" / "hypernetworks"
+    path = write_weights(folder / "haze.safetensors", {"768.k.linear.0.weight": [4, 4]})
+    pickle = folder / "Sub" / "fog.pt"
+    pickle.parent.mkdir()
+    pickle.write_bytes(b"a pickle")
+    (folder / "fog.pt.optim").write_bytes(b"what its training left")
+    assert await listed(gateway, "hypernetworks") == [
+        {"name": "fog", "path": str(pickle.absolute())},
+        {"name": "haze", "path": str(path.absolute())},
+    ]
+
+
+async def test_face_restorers_have_their_shapes(gateway: RunningGateway) -> None:
     items = await listed(gateway, "face-restorers")
     assert [item["name"] for item in items] == ["CodeFormer", "GFPGAN"]
     assert items[1]["cmd_dir"].endswith("models/GFPGAN")
-    assert await listed(gateway, "hypernetworks") == []
 
 
 async def test_styles_are_those_of_the_file_as_it_is_now(gateway: RunningGateway) -> None:
@@ -160,7 +175,10 @@ async def test_loras_tell_alias_and_metadata(gateway: RunningGateway) -> None:
     assert ink["metadata"]["ss_tag_frequency"] == {"a": {"cat": 3}}
     assert (ink["metadata"]["ss_note"], ink["metadata"]["ss_broken"]) == ({"x": "NaN"}, "{")
     assert "ssmd_cover_images" not in ink["metadata"]
-    assert (plain["alias"], plain["metadata"]) == ("plain", {})
+    assert (plain["alias"], plain["metadata"], plain["hash"]) == ("plain", {}, None)
+    files = NetworkFiles(folder.parent, hashes=HashBook(gateway.settings.hash_file))
+    short = files.short_hash(files.find("lora", "plain", field="prompt"))
+    assert (await listed(gateway, "loras"))[1]["hash"] == short, "once a worker has read it"
     write_weights(folder / "ink.safetensors", {"lora_up": [4, 4]}, {"ss_output_name": "Ink v3"})
     assert (await listed(gateway, "loras"))[0]["alias"] == "Ink v3", "a file that was replaced is read again"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from easel_shapes.companions import companion_file
 from easel_shapes.recipe.__main__ import main
 from easel_worker.diffusion.checkpoint import load_checkpoint
 
@@ -42,3 +43,21 @@ def test_every_stage_runs_and_the_losses_fall(tmp_path: Path) -> None:
     now = state(tmp_path, "vae.pt")
     assert now["decoder_steps"] > 30
     assert all(torch.equal(kept["vae"][name], now["vae"][name]) for name in encoder), "latents stay valid"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_companions_are_made_and_a_sitting_goes_on(tmp_path: Path) -> None:
+    call = ["--smoke", "--out", str(tmp_path), "--device", "cpu"]
+    assert main(["companions", *call]) == 0
+    for name in ("edges", "striped", "arrow"):
+        assert companion_file(name, tmp_path / "companions").is_file()
+        assert (tmp_path / f"samples-{name}.png").is_file()
+    assert "| IoU, wrong |" in (tmp_path / "companions.md").read_text(encoding="utf-8")
+
+    for stage, kept in (("control", "control.pt"), ("lora-arrow", "lora-arrow.pt")):
+        assert state(tmp_path, kept)["steps"] == 40
+        assert main([stage, *call]) == 0
+        assert state(tmp_path, kept)["steps"] == 40
+        assert main([stage, *call, "--minutes", "0.05"]) == 0
+        assert state(tmp_path, kept)["steps"] > 40

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from easel_contract.errors import ContractError
+from easel_contract.hashes import HashBook
 from easel_contract.limits import Limits
 from easel_contract.needs import needs_of
 from easel_contract.network_files import NetworkFiles
@@ -97,12 +98,12 @@ def test_folders_that_are_not_there_hold_nothing(tmp_path: Path) -> None:
 
 def test_a_hash_is_of_the_body_and_kept_apart_from_the_files(tmp_path: Path) -> None:
     path = write(tmp_path / "Lora" / "a.safetensors", "one", b"weights")
-    files = NetworkFiles(tmp_path, hashes=tmp_path / "hashes.json")
+    files = NetworkFiles(tmp_path, hashes=HashBook(tmp_path / "hashes.json"))
     assert files.known_hash(path) == ""
     file = files.find("lora", "a", field="prompt")
     expected = hashlib.sha256(b"weights").hexdigest()[:12]
     assert files.short_hash(file) == expected
-    assert NetworkFiles(tmp_path, hashes=tmp_path / "hashes.json").known_hash(path) == expected
+    assert NetworkFiles(tmp_path, hashes=HashBook(tmp_path / "hashes.json")).known_hash(path) == expected
     write(path, "a new title", b"weights")
     assert files.known_hash(path) == ""
     assert files.short_hash(file) == expected

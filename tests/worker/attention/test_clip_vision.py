@@ -110,6 +110,8 @@ def test_where_an_encoder_lies(clip_folder: Path, tmp_path: Path) -> None:
     place.mkdir(parents=True)
     (place / "clip_g.pth").touch()
     assert find_clip_vision(tmp_path, "clip_g") == place / "clip_g.pth"
+    with pytest.raises(CheckpointError, match=r"clip_g\.pth is a pickle"):
+        find_clip_vision(tmp_path, "clip_g", allow_pickle=False)
     (place / "clip_g.safetensors").touch()
     assert find_clip_vision(tmp_path, "clip_g") == place / "clip_g.safetensors"
     (place / "clip_h").symlink_to(clip_folder)

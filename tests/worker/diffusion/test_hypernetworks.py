@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch.nn import functional
 
 from easel_worker.diffusion.extra_networks import ExtraNetworks, NetworkUse
 from easel_worker.diffusion.hypernetwork import read_hypernetwork
+from easel_worker.diffusion.lora.adapters import Adapters
 from easel_worker.diffusion.lora.file import NetworkError
 
 from ...small_models.hypernetwork import hypernetwork_states, write_hypernetwork
@@ -90,6 +93,16 @@ def test_attention_reads_what_the_hypernetwork_makes(
     moved = (expected - plain).abs().max()
     assert moved > 1e-3
     torch.testing.assert_close(found, expected, atol=float(moved) * 1e-3, rtol=1e-3)
+
+
+def test_it_takes_the_checkpoints_number_format(tmp_path: Path, networks: ExtraNetworks) -> None:
+    checkpoint = small_checkpoint("sd1")
+    unet = copy.deepcopy(checkpoint.unet).to(torch.bfloat16)
+    half = dataclasses.replace(checkpoint, unet=unet, dtype=torch.bfloat16, adapters=Adapters())
+    plain = unet_output(half)
+    with torch.inference_mode():  # as a task asks
+        networks.attach(half, [use(write_hypernetwork(tmp_path / "h.safetensors", WIDTHS))])
+    assert not torch.equal(unet_output(half), plain)
 
 
 def test_only_the_widths_that_it_has_are_changed(tmp_path: Path, networks: ExtraNetworks) -> None:

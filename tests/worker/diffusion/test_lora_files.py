@@ -16,6 +16,8 @@ from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.extra_networks import ExtraNetworks, NetworkUse
 from easel_worker.diffusion.lora.file import NetworkError, Remembered, read_lora, stamp_of
+from easel_worker.diffusion.lora.keys import split_key
+from easel_worker.diffusion.lora.targets import Targets
 
 from ...small_models.lora import (
     ATTENTION,
@@ -71,6 +73,47 @@ def test_all_styles_of_one_file_do_the_same(
     assert len(expected) == len(modules_of(checkpoint, "kohya", wanted, parts))
     for name in expected:
         torch.testing.assert_close(found[name], expected[name])
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "sdxl-refiner"])
+def test_every_layer_has_ldms_name_and_diffusers(family: str) -> None:
+    checkpoint = small_checkpoint(family)
+    targets = Targets(checkpoint)
+    # The names of SDXL's own embedding are not in the table that the others come from.
+    wanted = r"^(?!add_embedding)"
+    expected = list(modules_of(checkpoint, "peft", wanted, "unet"))
+    for style in ("ldm", "dotted-ldm", "kohya"):
+        names = modules_of(checkpoint, style, wanted, "unet")  # type: ignore[arg-type] # one of the styles
+        assert [target.path for name in names if (target := targets.find(name))] == expected
+    if checkpoint.size_numbers:
+        for number, path in (("0", "linear_1"), ("2", "linear_2")):
+            target = targets.find(f"lora_unet_label_emb_0_{number}")
+            assert target is not None
+            assert target.path == f"unet.add_embedding.{path}"
+
+
+ENDINGS = [
+    ("lora_unet_mid_block.lora_down.weight", "lora_unet_mid_block", "down"),
+    ("unet.a.to_out.0.lora_A.weight", "unet.a.to_out.0", "down"),
+    ("unet.a.to_q.lora_B.default_0.weight", "unet.a.to_q", "up"),
+    ("unet.a.attn1.processor.to_q_lora.up.weight", "unet.a.attn1.processor.to_q", "up"),
+    ("text_encoder.a.q_proj.lora_linear_layer.down.weight", "text_encoder.a.q_proj", "down"),
+    ("unet.a.to_q.lora.down.weight", "unet.a.to_q", "down"),
+    ("unet.a.to_q.lora_magnitude_vector", "unet.a.to_q", "magnitude"),
+    ("lora_te_a.dora_scale", "lora_te_a", "dora_scale"),
+    ("lora_unet_a.a1.weight", "lora_unet_a", "a1"),
+    ("lora_unet_a.weight", "lora_unet_a", "weight"),
+]
+
+
+@pytest.mark.parametrize(("key", "module", "part"), ENDINGS)
+def test_a_tensors_name_is_cut_into_module_and_part(key: str, module: str, part: str) -> None:
+    assert split_key(key) == (module, part)
+
+
+def test_a_name_without_a_known_ending_is_none() -> None:
+    for key in ("bundle_emb.word.string_to_param.*", "lora_unet_a.lora_up.bias", "betas"):
+        assert split_key(key) is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,8 @@ import pytest
 from PIL import Image
 
 from easel_worker.annotators.embeddings import to_text
-from easel_worker.diffusion.errors import JobError
 from easel_worker.imaging.color import rgb_to_lab
 
-from ...small_models.ip_adapter import write_clip_folder
-from ..diffusion.small_models import KINDS, write_folder
 from ..img2img.desk import Desk
 from .controlled import CANNY, IP_ADAPTER, box_mask, controlled, drawing, equal, unit, units
 
@@ -66,29 +61,6 @@ def test_an_embedding_stands_in_for_its_picture(control_desk: Desk) -> None:
     answer = controlled(control_desk, **PROMPT, image=None, ipadapter_input=sent)
     assert equal(answer, controlled(control_desk, **PROMPT))
     assert len(answer.images) == 1, "there is no picture to show"
-
-
-@pytest.fixture
-def clip_g(control_desk: Desk) -> Iterator[None]:
-    folder = control_desk.settings.data_dir / "models" / "annotators" / "clip_vision" / "clip_g"
-    yield write_clip_folder(folder) and None
-    shutil.rmtree(folder)
-
-
-@pytest.mark.usefixtures("clip_g")
-def test_revision_is_for_sdxl(control_desk: Desk) -> None:
-    fields = {"module": "revision_clipvision", "model": "None"}
-    with pytest.raises(JobError, match="revision is for SDXL"):
-        controlled(control_desk, **fields)
-    write_folder(KINDS["sdxl"], control_desk.settings.data_dir / "models" / "Stable-diffusion" / "xl")
-    xl = {"override_settings": {"sd_model_checkpoint": "xl"}}
-    plain = control_desk.txt2img(**xl)
-    for other in ({}, {"module": "revision_ignore_prompt"}, {"threshold_a": 0.5}, {"image": striped()}):
-        answer = controlled(control_desk, xl, **fields | other)
-        assert not equal(answer, plain), other
-        assert len(answer.images) == 2
-        assert equal(answer, controlled(control_desk, xl, **fields)) == (not other)
-    assert equal(controlled(control_desk, xl, **fields, weight=0), plain)
 
 
 @pytest.mark.parametrize("module", ["reference_only", "reference_adain", "reference_adain+attn"])

@@ -68,6 +68,15 @@ def test_what_it_cannot_do_is_refused(xl: Desk, control_desk: Desk) -> None:
         controlled(xl, {"override_settings": {"sd_model_checkpoint": "tiny-random"}}, **REVISION)
     with pytest.raises(ContractError, match="clip_g"):
         controlled(control_desk, **REVISION)
+    folder = control_desk.settings.data_dir / "models" / "annotators" / "clip_vision"
+    pickled = folder / "clip_g.pth"
+    pickled.touch()
+    try:
+        with pytest.raises(ContractError, match="is a pickle: set EASEL_ALLOW_PICKLE") as refused:
+            controlled(control_desk, **REVISION)
+        assert refused.value.field == "alwayson_scripts.controlnet.args[0].module"
+    finally:
+        pickled.unlink()
     for name, value in (("advanced_weighting", [1.0]), ("effective_region_mask", striped())):
         for fields in (REVISION, {"module": "reference_only", "model": "None"}):
             with pytest.raises(ContractError, match="is for models") as refused:

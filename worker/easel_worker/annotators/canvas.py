@@ -17,11 +17,16 @@ MOST_PIXELS = 1 << 24
 512 is two million pixels long. Such a picture is worked on at a lower resolution."""
 
 
+LONGEST = 1 << 14
+"""Of its longer side: OpenCV's `remap` counts places in 16 bits."""
+
+
 def working_size(width: int, height: int, resolution: int) -> tuple[int, int]:
-    """Width and height with the shorter side at `resolution`, and no more than `MOST_PIXELS` in all."""
+    """Width and height with the shorter side at `resolution`, and within `MOST_PIXELS` and `LONGEST`."""
     wanted = resolution / min(width, height)
     # The second is of the padded stripe, which is 64 pixels high at least.
-    most = min(math.sqrt(MOST_PIXELS / (width * height)), MOST_PIXELS / MULTIPLE / max(width, height))
+    longest = min(MOST_PIXELS // MULTIPLE, LONGEST)
+    most = min(math.sqrt(MOST_PIXELS / (width * height)), longest / max(width, height))
     if wanted <= most:
         return max(1, round(width * wanted)), max(1, round(height * wanted))
     return max(1, int(width * most)), max(1, int(height * most))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import torch
+
 from easel_worker.diffusion.hypernetwork import Hypernetwork, hooks_for, read_hypernetwork
 from easel_worker.diffusion.lora.adapters import Adapters, Hook
 from easel_worker.diffusion.lora.file import (
@@ -110,10 +112,12 @@ class ExtraNetworks:
         key = (tuple((use, stamp_of(use.path)) for use in uses), strict, secondary, device)
         if adapters.key != key:
             adapters.drop()
-            made = _Making(self, checkpoint, strict=strict, secondary=secondary)
-            for use in uses:
-                made.add(use)
-            made.keep_as(key)
+            # A task runs in inference mode, and tensors born in it could never be moved outside of it.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                made = _Making(self, checkpoint, strict=strict, secondary=secondary)
+                for use in uses:
+                    made.add(use)
+                made.keep_as(key)
         adapters.put_on()
         told: Attached = adapters.told
         return told

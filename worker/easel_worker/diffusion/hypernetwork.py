@@ -180,8 +180,7 @@ def _check(layers: Mapping[int, tuple[nn.Sequential, nn.Sequential]]) -> None:
 
 def _like(network: nn.Module, weight: torch.Tensor) -> nn.Module:
     """A copy on the device and in the number format of `weight`."""
-    with torch.inference_mode(False), torch.no_grad():
-        return copy.deepcopy(network).to(device=weight.device, dtype=weight.dtype)
+    return copy.deepcopy(network).to(device=weight.device, dtype=weight.dtype)
 
 
 def _value(text: str) -> Any:

@@ -94,9 +94,7 @@ class Planner:
         )
         self._vaes = VaeChooser(self._models, allow_pickle=settings.allow_pickle)
         self._styles = StyleBook(settings.data_dir / STYLES)
-        self._networks = NetworkFiles(
-            self._models, allow_pickle=settings.allow_pickle, hashes=settings.hash_file
-        )
+        self._networks = NetworkFiles(self._models, allow_pickle=settings.allow_pickle, hashes=library.hashes)
 
     def plan(self, request: GenerationRequest, stored: Mapping[str, Any]) -> Plan:
         """Resolve names against this worker's models and mounts, and open the request's pictures.

@@ -38,9 +38,9 @@ def aux(module: str) -> Any:
             with _torchvision_for_face():
                 return importlib.import_module(f"{LIBRARY}.{module}")
         return importlib.import_module(f"{LIBRARY}.{module}")
-    except ImportError as error:
+    except Exception as error:  # a torchvision that does not fit its torch raises RuntimeError, for one
         raise ContractError(
-            f"{LIBRARY} cannot be used: {error}", field="module", status=501, kind="not_installed"
+            f"{LIBRARY} cannot be used: {type(error).__name__}: {error}", status=501, kind="not_installed"
         ) from error
 
 
@@ -56,7 +56,6 @@ def _bare(name: str) -> None:
         if spec is None or spec.submodule_search_locations is None:
             raise ContractError(
                 f"this installation has no {name}: pip install --no-deps {name}==0.0.10",
-                field="module",
                 status=501,
                 kind="not_installed",
             )

@@ -80,19 +80,26 @@ class ClipVision:
         return seen.image_embeds.float(), seen.hidden_states[-2].float()
 
 
-def find_clip_vision(models: Path, name: str) -> Path:
+def find_clip_vision(models: Path, name: str, *, allow_pickle: bool = True) -> Path:
     """Where an encoder, ``clip_h``, ``clip_g`` or ``clip_vitl``, lies in ``models/annotators/clip_vision``: a
     folder of transformers', or one file.
 
     Raises:
         FileNotFoundError: there is none; names the places.
+        CheckpointError: it is a pickle, and `allow_pickle` is not set.
     """
     folder = models / "annotators" / "clip_vision"
     if (folder / name / "config.json").is_file():
         return folder / name
     for suffix in _SUFFIXES:
-        if (path := folder / f"{name}{suffix}").is_file():
-            return path
+        if not (path := folder / f"{name}{suffix}").is_file():
+            continue
+        if suffix != ".safetensors" and not allow_pickle:
+            raise CheckpointError(
+                f"{path} is a pickle: set EASEL_ALLOW_PICKLE=true to load it (with torch's restricted"
+                " reader), or convert it to .safetensors"
+            )
+        return path
     raise FileNotFoundError(
         f"CLIP's image encoder is missing: {(folder / name).as_posix()} with config.json and"
         f" model.safetensors, or {name}.safetensors beside it"

@@ -56,7 +56,7 @@ class Network(Attached):
         for layer in net.transformer_layes:
             token = token + _values(layer.attn, layer.ln_1(token))
             token = token + layer.mlp(layer.ln_2(token))
-        return embedded + net.spatial_ch_projs(token)[:, :, None, None]
+        return torch.add(embedded, net.spatial_ch_projs(token)[:, :, None, None])
 
     def embed_extras(
         self,

@@ -265,10 +265,10 @@ class Dora(Delta):
         magnitude = _like(base, self.magnitude).flatten()
         tiny = torch.finfo(base.dtype).eps
         if self.per_output:
-            factors = (magnitude / (merged.norm(dim=1) + tiny))[:, None]
-            return merged * factors - base
+            rows: torch.Tensor = magnitude / (torch.linalg.vector_norm(merged, dim=1) + tiny)
+            return merged * rows[:, None] - base
         per_input = merged.reshape(len(base), len(magnitude), -1)
-        factors = magnitude / (per_input.norm(dim=(0, 2)) + tiny)
+        factors: torch.Tensor = magnitude / (torch.linalg.vector_norm(per_input, dim=(0, 2)) + tiny)
         return (per_input * factors[:, None]).reshape(base.shape) - base
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from easel_contract.controlnet import ControlFile, ControlUnit
 from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import find_clip_vision
+from easel_worker.diffusion.errors import CheckpointError
 
 AUTO = "ip-adapter-auto"
 _EYES = {
@@ -43,9 +44,12 @@ def eyes_for(asked: ControlUnit, file: ControlFile | None) -> str:
     return "clip_g" if _OF_CLIP_G.match(file.stem.rsplit("/", 1)[-1]) else "clip_h"
 
 
-def require_eyes(models: Path, name: str, *, field: str) -> Path:
-    """The encoder's file. Raises ContractError, 422, where it is missing."""
+def require_eyes(models: Path, name: str, *, allow_pickle: bool, field: str) -> Path:
+    """The encoder's file. Raises ContractError, 422, where it is missing, or a pickle that may not be
+    opened."""
     try:
-        return find_clip_vision(models, name)
+        return find_clip_vision(models, name, allow_pickle=allow_pickle)
     except FileNotFoundError as error:
         raise ContractError(str(error), field=field, kind="missing_file") from None
+    except CheckpointError as error:
+        raise ContractError(str(error), field=field) from None

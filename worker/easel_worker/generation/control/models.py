@@ -78,7 +78,7 @@ class ControlModels:
 
     def eyes(self, name: str, field: str) -> ClipVision:
         """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError where its file is missing."""
-        path = require_eyes(self._models, name, field=field)
+        path = require_eyes(self._models, name, allow_pickle=self._allow_pickle, field=field)
 
         def load() -> ClipVision:
             return load_clip_vision(

@@ -51,7 +51,12 @@ class UnitPlanner:
         embedded = asked.ipadapter_input or ()
         if kind.looks:
             if not embedded:
-                require_eyes(self._models, eyes_for(asked, file), field=f"{asked.field}.module")
+                require_eyes(
+                    self._models,
+                    eyes_for(asked, file),
+                    allow_pickle=self._allow_pickle,
+                    field=f"{asked.field}.module",
+                )
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
         if not (asked.pictures or embedded or lent):
