@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from easel_contract.controlnet import ControlUnit
-from easel_queue import Task
+from easel_contract.requests import TXT2IMG_PATH
 from easel_worker.annotators import Annotators
 from easel_worker.generation.control.hints import hints_of
 from easel_worker.generation.control.kinds import Kind
 from easel_worker.generation.control.unit import Unit
 from easel_worker.generation.job import Source
 
-from ..img2img.desk import SMALL, Desk
+from ..img2img.desk import Desk, task_of
 
 
 def test_a_map_is_never_taken_for_that_of_a_picture_that_is_gone(control_desk: Desk, tmp_path: Path) -> None:
     annotators = Annotators(tmp_path, lambda: torch.device("cpu"), allow_pickle=False)
     looking = Unit(ControlUnit(module="none", model="any"), Kind.MAP)
-    body = json.dumps(SMALL).encode()
-    job = control_desk.handler.prepare(
-        Task(1, "r", 1, {}, {"path": "/sdapi/v1/txt2img"}, body, 0, 0, 1, 0)
-    ).job
+    job = control_desk.handler.prepare(task_of(TXT2IMG_PATH, {})).job
     for shade in range(64):
         # Python gives a new object the place, and so the `id`, of one that is gone.
         source = Source((Image.new("RGB", job.rendered_size, (shade, shade, shade)),))

@@ -239,6 +239,18 @@ def test_a_lora_for_another_family_is_refused_or_left_out(painter: Desk, lenient
     np.testing.assert_array_equal(lenient.image(prompt=prompt), plain)
 
 
+def test_a_broken_file_is_told_of_its_tag(painter: Desk, lenient: Desk) -> None:
+    path = painter.models / "Lora" / "torn.safetensors"
+    path.write_bytes(b"no weights")
+    try:
+        with pytest.raises(JobError, match=r"prompt: lora 'torn': torn\.safetensors cannot be read"):
+            painter.run(prompt=f"{PROMPT}<lora:torn:1>")
+        [warning] = info(lenient, prompt=f"{PROMPT}<lora:torn:1>")["warnings"]
+        assert warning.startswith("prompt: lora 'torn': ")
+    finally:
+        path.unlink()
+
+
 def test_an_sdxl_draws_with_its_own(painter: Desk) -> None:
     options = {"override_settings": {"sd_model_checkpoint": "xl"}}
     worn = painter.image(prompt=f"{PROMPT}<lora:for-xl:1>", **options)

@@ -197,10 +197,11 @@ class BatchControl:
                 "has embeddings of pictures and of faces; send those of one kind",
                 field=f"{asked.field}.ipadapter_input",
             )
+        looked_by = f"{asked.field}.{'ipadapter_input' if unit.views else 'module'}"
         tokens = (
-            adapter.embed_faces(torch.cat(faces), field=asked.field)
+            adapter.embed_faces(torch.cat(faces), field=looked_by)
             if faces
-            else adapter.embed(seen, field=asked.field)
+            else adapter.embed(seen, field=looked_by)
         )
         return [
             ImagePrompt(
