@@ -21,7 +21,9 @@ from easel_worker.diffusion.unet_batch import Call, RowKind
 CPU = torch.device("cpu")
 SIDE = 64
 """Pixels of the pictures."""
-CLOSE: dict[str, Any] = {"atol": 2e-4, "rtol": 1e-4}
+CLOSE: dict[str, Any] = {"atol": 2e-3, "rtol": 1e-3}
+"""For residuals, whose values reach 10, of the same row in batches of other sizes, where convolutions may be
+added up in another order. What the tests tell apart differs by far more."""
 BOTH: tuple[RowKind, ...] = ("positive", "negative")
 
 

@@ -6,41 +6,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image
 
-from easel_contract.controlnet import ControlFile, ControlMode
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.geometry import to_hint
 from easel_worker.diffusion.attention.attach import attention_units
-from easel_worker.diffusion.attention.clip_vision import ClipView
-from easel_worker.diffusion.attention.revision import augmented
-from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Reference, ReferenceKind, Revision
+from easel_worker.diffusion.attention.units import Reference, ReferenceKind
 from easel_worker.diffusion.attention.units import Unit as Acting
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control import ControlArgs, control_hook
 from easel_worker.diffusion.encode import encode
 from easel_worker.diffusion.guidance import Guidance
 from easel_worker.diffusion.known_latent import keep_known
-from easel_worker.generation.control.eyes import eyes_for
 from easel_worker.generation.control.finishing import finisher
 from easel_worker.generation.control.hints import hints_of, seed_of
 from easel_worker.generation.control.kinds import Kind
+from easel_worker.generation.control.looks import MODES, Looks, file_of, region_of
 from easel_worker.generation.control.models import ControlModels
-from easel_worker.generation.control.sources import Same
-from easel_worker.generation.control.unit import Hint, Mask, Unit, UnitImage
+from easel_worker.generation.control.unit import Hint, Unit
 from easel_worker.generation.job import Job, Picture, Source
 from easel_worker.generation.sampling import noise_for
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.resize import Size
 
-_MODES: dict[ControlMode, Mode] = {
-    ControlMode.BALANCED: "balanced",
-    ControlMode.PROMPT: "prompt",
-    ControlMode.CONTROL: "control",
-}
 _REFERENCES: dict[str, ReferenceKind] = {
     "reference_only": "reference_only",
     "reference_adain": "reference_adain",
@@ -72,6 +62,7 @@ class BatchControl:
         self._kit = kit
         own = batch[0].seed if job.options.controlnet_increment_seed_during_batch else None
         self._seed = seed_of(job, own)
+        self._looks = Looks(source, kit.models, self._seed)
         self._acted: list[Unit] = []
         self._shown: list[tuple[int, Image.Image]] = []
 
@@ -110,10 +101,8 @@ class BatchControl:
         for unit in self._job.units:
             if second not in range(2)[unit.passes(1 if self._job.hires is None else 2)]:
                 continue
-            if unit.kind is Kind.IMAGE_PROMPT:
-                prompts += self._image_prompt(unit)
-            elif unit.kind is Kind.REVISION:
-                prompts += self._revision(unit)
+            if unit.kind.looks:
+                prompts += self._look(unit)
             elif unit.kind is Kind.REFERENCE:
                 prompts += self._reference(unit, guidance.checkpoint, size)
             else:
@@ -127,7 +116,7 @@ class BatchControl:
         if asked.weight == 0:
             return
         self._acted.append(unit)
-        model = self._kit.models.network(_file(unit), f"{asked.field}.model")
+        model = self._kit.models.network(file_of(unit), f"{asked.field}.model")
         checkpoint = guidance.checkpoint
         if asked.module.startswith("inpaint_only") and all(hint.masks for hint in hints):
             self._keep(hints, guidance)
@@ -141,7 +130,7 @@ class BatchControl:
                     guidance_end=asked.guidance_end,
                     mode=asked.control_mode.value,
                     advanced_weighting=asked.advanced_weighting,
-                    region_mask=None if unit.region is None else _region(unit.region)[None, None],
+                    region_mask=None if unit.region is None else region_of(unit.region)[None, None],
                     soft_second_pass=second and asked.module in _THIN,
                     union_type=asked.union_control_type.value,
                     pooled="shuffle" in model.name.casefold(),
@@ -177,81 +166,16 @@ class BatchControl:
                 style_fidelity=asked.threshold_a,
                 start=asked.guidance_start,
                 end=asked.guidance_end,
-                mode=_MODES[asked.control_mode],
+                mode=MODES[asked.control_mode],
                 field=asked.field,
             )
         ]
 
-    def _image_prompt(self, unit: Unit) -> list[Acting]:
-        asked = unit.asked
-        file = _file(unit)
-        self._show_looked_at(unit)
-        if asked.weight == 0:
-            return []
-        views = unit.views or self._views(unit)
-        adapter = self._kit.models.adapter(file, f"{asked.field}.model")
-        faces = [view for view in views if isinstance(view, torch.Tensor)]
-        seen = [view for view in views if not isinstance(view, torch.Tensor)]
-        if faces and seen:
-            raise ContractError(
-                "has embeddings of pictures and of faces; send those of one kind",
-                field=f"{asked.field}.ipadapter_input",
-            )
-        looked_by = f"{asked.field}.{'ipadapter_input' if unit.views else 'module'}"
-        tokens = (
-            adapter.embed_faces(torch.cat(faces), field=looked_by)
-            if faces
-            else adapter.embed(seen, field=looked_by)
-        )
-        return [
-            ImagePrompt(
-                adapter,
-                tokens,
-                weight=asked.weight,
-                start=asked.guidance_start,
-                end=asked.guidance_end,
-                mode=_MODES[asked.control_mode],
-                layer_weights=asked.advanced_weighting,
-                region=None if unit.region is None else _region(unit.region),
-                field=asked.field,
-            )
-        ]
-
-    def _revision(self, unit: Unit) -> list[Acting]:
-        asked = unit.asked
-        self._show_looked_at(unit)
-        if asked.weight == 0:
-            return []
-        [view] = self._views(unit)[:1]
-        # Drawn on the CPU, so that it is the same on every device.
-        lots = torch.Generator().manual_seed(self._seed)
-        noise = torch.randn(view.projected.shape, generator=lots).to(view.projected)
-        return [
-            Revision(
-                augmented(view.projected, noise, asked.threshold_a),
-                weight=asked.weight,
-                ignore_prompt=asked.module == "revision_ignore_prompt",
-                start=asked.guidance_start,
-                end=asked.guidance_end,
-                field=asked.field,
-            )
-        ]
-
-    def _views(self, unit: Unit) -> list[ClipView]:
-        """What CLIP sees in the unit's pictures; a mask hides what it leaves black."""
-        eyes = self._kit.models.eyes(eyes_for(unit.asked, unit.file), f"{unit.asked.field}.module")
-        return [eyes.look(image.pixels, image.mask) for image in self._looked_at(unit)]
-
-    def _looked_at(self, unit: Unit) -> Sequence[UnitImage]:
-        if unit.images or self._source is None:
-            return unit.images
-        return [UnitImage(np.asarray(self._source.images[0]))]
-
-    def _show_looked_at(self, unit: Unit) -> None:
-        seen = self._looked_at(unit)
-        if seen:
-            key = ("own",) if unit.images or self._source is None else ("init", Same(self._source.images[0]))
-            self._show(unit, unit.known.setdefault(key, Hint(key, seen[0].pixels)).shown)
+    def _look(self, unit: Unit) -> list[Acting]:
+        shown = self._looks.shown(unit)
+        if shown is not None:
+            self._show(unit, shown)
+        return [] if unit.asked.weight == 0 else [self._looks.acting(unit)]
 
     def _hints(self, unit: Unit, size: Size) -> tuple[Hint, ...]:
         hints = hints_of(unit, self._kit.annotators, self._job, self._source, size, self._seed)
@@ -288,14 +212,3 @@ def units_at_work(
     if studio.control is None:
         raise RuntimeError("a job with ControlNet units needs a studio that lends what they work with")
     return BatchControl(job, source, batch, studio.control)
-
-
-def _file(unit: Unit) -> ControlFile:
-    if unit.file is None:
-        raise ContractError("needs a model", field=f"{unit.asked.field}.model")
-    return unit.file
-
-
-def _region(mask: Mask) -> torch.Tensor:
-    """(h, w), 0 to 1."""
-    return torch.from_numpy(mask.astype(np.float32) / 255.0)
