@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from easel_contract.errors import ContractError
+
 from ..img2img.desk import Answer, Desk
 from .controlled import INPAINT, box_mask, controlled, drawing, equal, unit, units
 
@@ -154,6 +156,22 @@ def test_the_mask_of_inpaint_is_the_units_before_img2imgs(control_desk: Desk) ->
         drawing(), mask=box_mask(), **whole, **units(unit(module="inpaint", model=INPAINT, mask=side))
     )
     assert not np.array_equal(own.pixels[1], of_img2img.pixels[1])
+
+
+def test_an_opaque_alpha_channel_is_no_mask_of_inpaint(control_desk: Desk) -> None:
+    fields = {"module": "inpaint", "model": INPAINT, "image": drawing().convert("RGBA")}
+    with pytest.raises(ContractError, match="opaque everywhere") as refused:
+        controlled(control_desk, **fields)
+    assert refused.value.field == "alwayson_scripts.controlnet.args[0].mask"
+    whole = {"mask": box_mask(), "inpaint_full_res": False, "mask_blur": 0}
+    one, other = (
+        control_desk.img2img(drawing(), **whole, **units(unit(**fields | {"image": image})))
+        for image in (drawing(), drawing().convert("RGBA"))
+    )
+    assert np.array_equal(one.pixels[1], other.pixels[1])
+    fields["image"].putalpha(box_mask())
+    drawn = controlled(control_desk, **fields)
+    assert np.array_equal(drawn.pixels[1], one.pixels[1])
 
 
 def test_outpainting_needs_no_mask(control_desk: Desk) -> None:
