@@ -31,7 +31,9 @@ mean."""
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("model") / "easel-shapes"
     install_shapes(folder)
-    pipeline = StableDiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        str(folder), torch_dtype=torch.float32, local_files_only=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

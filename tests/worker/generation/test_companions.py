@@ -55,7 +55,7 @@ def score(answer: Answer, scene: Scene) -> float:
     [
         (drawing("heart"), "a red circle on a white background"),
         (drawing("triangle", x=0.35, y=0.6, radius=0.25), "a yellow square on a blue background"),
-        (drawing("crescent", x=0.6, y=0.4), "green, black background"),
+        (drawing("crescent", x=0.6, y=0.4), "a green star on a black background"),
     ],
     ids=["heart", "triangle", "crescent"],
 )
