@@ -14,7 +14,7 @@ SOURCES_OF_TRUTH := pyproject.toml worker/no-deps.txt $(wildcard .ci/constraints
 .PHONY: help install up test test-slow lint bench bench-peers shapes shapes-companions shapes-smoke clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  variables:      PYTHON=python3.12 (any from 3.10), ARGS="--port 9000" (for up, test, test-slow)'
 	@echo '                  EASEL_TORCH=cpu|cuda, EASEL_* settings (docs/operations.md)'

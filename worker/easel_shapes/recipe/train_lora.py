@@ -1,4 +1,4 @@
-"""Trains the LoRAs: small differences of the UNet's attention (Hu et al. 2021, "LoRA").
+"""Trains the LoRAs: small differences of the UNet's transformer blocks (Hu et al. 2021, "LoRA").
 
 `striped` gives every shape stripes of its colour and leaves the rest as it is; its captions never say so, so
 it has no trigger word. `arrow` adds a shape for the word "arrow"; half of its batches are what the model
