@@ -12,7 +12,7 @@ from easel_contract.images import check_image
 from easel_contract.limits import Limits
 from easel_contract.requests.generation import GenerationRequest
 from easel_contract.requests.reading import read_request
-from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting
+from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting, SDUpscale
 
 FILL = 2
 """The `resize_mode` that fills what the picture leaves of the sample's size."""
@@ -63,6 +63,8 @@ class Img2ImgRequest(GenerationRequest):
 
     @property
     def init(self) -> Init:
+        if isinstance(self.script, SDUpscale):  # its tiles have no mask, and nothing to fill
+            return Init()
         drawn = isinstance(self.script, OutpaintingMk2 | PoorMansOutpainting)  # these draw a mask themselves
         return Init(mask=bool(self.mask) or drawn, fill=self.resize_mode == FILL)
 

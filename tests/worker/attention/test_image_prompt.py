@@ -251,7 +251,7 @@ def test_a_hypernetwork_on_the_texts_keys_is_kept(checkpoint: Checkpoint, prompt
 def test_what_does_not_fit_is_refused(checkpoint: Checkpoint, sdxl: Checkpoint, prompt: ImagePrompt) -> None:
     unit = dataclasses.replace(prompt, field="alwayson_scripts.controlnet.args[1]")
     with (
-        pytest.raises(JobError, match=r"args\[1\]: the IP-Adapter ip-adapter is for .*; tiny-xl is"),
+        pytest.raises(JobError, match=r"args\[1\]\.model: the IP-Adapter ip-adapter is for .*; tiny-xl is"),
         attention_units(guidance(sdxl), [unit]),
     ):
         pass

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from easel_worker.annotators.embeddings import to_text
+from easel_worker.diffusion.attention.clip_vision import ClipView
+from easel_worker.diffusion.errors import JobError
 from easel_worker.imaging.color import rgb_to_lab
 
 from ..img2img.desk import Desk
@@ -61,6 +64,13 @@ def test_an_embedding_stands_in_for_its_picture(control_desk: Desk) -> None:
     answer = controlled(control_desk, **PROMPT, image=None, ipadapter_input=sent)
     assert equal(answer, controlled(control_desk, **PROMPT))
     assert len(answer.images) == 1, "there is no picture to show"
+
+
+def test_an_embedding_of_another_encoder_is_told_of_its_field(control_desk: Desk) -> None:
+    few = torch.zeros(1, 3, 7)
+    sent = to_text(ClipView(projected=few[0, :1], hidden=few, blank=few))
+    with pytest.raises(JobError, match=r"args\[0\]\.ipadapter_input: .* takes 64 features"):
+        controlled(control_desk, **PROMPT, image=None, ipadapter_input=sent)
 
 
 @pytest.mark.parametrize("module", ["reference_only", "reference_adain", "reference_adain+attn"])

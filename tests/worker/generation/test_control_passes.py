@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from easel_contract.errors import ContractError
+
 from ..img2img.desk import Answer, Desk
 from .controlled import INPAINT, box_mask, controlled, drawing, equal, unit, units
 
@@ -37,6 +39,16 @@ def test_both_passes_are_controlled_with_a_map_of_each_size(control_desk: Desk) 
 
 def test_without_a_second_pass_its_option_means_nothing(control_desk: Desk) -> None:
     assert equal(controlled(control_desk, hr_option="High res only"), controlled(control_desk))
+
+
+@pytest.mark.parametrize("module", ["canny", "recolor_luminance", "tile_colorfix", "inpaint_only"])
+def test_a_second_pass_that_changes_nothing_leaves_the_first_ones_units(
+    control_desk: Desk, module: str
+) -> None:
+    still = {**HIRES, "denoising_strength": 0}
+    answer = controlled(control_desk, still, module=module, mask=box_mask())
+    assert sizes(answer) == [(96, 96), (64, 64)]
+    assert not equal(answer, control_desk.txt2img(**still))
 
 
 def test_lines_are_followed_less_closely_in_the_second_pass(control_desk: Desk) -> None:
@@ -144,6 +156,22 @@ def test_the_mask_of_inpaint_is_the_units_before_img2imgs(control_desk: Desk) ->
         drawing(), mask=box_mask(), **whole, **units(unit(module="inpaint", model=INPAINT, mask=side))
     )
     assert not np.array_equal(own.pixels[1], of_img2img.pixels[1])
+
+
+def test_an_opaque_alpha_channel_is_no_mask_of_inpaint(control_desk: Desk) -> None:
+    fields = {"module": "inpaint", "model": INPAINT, "image": drawing().convert("RGBA")}
+    with pytest.raises(ContractError, match="opaque everywhere") as refused:
+        controlled(control_desk, **fields)
+    assert refused.value.field == "alwayson_scripts.controlnet.args[0].mask"
+    whole = {"mask": box_mask(), "inpaint_full_res": False, "mask_blur": 0}
+    one, other = (
+        control_desk.img2img(drawing(), **whole, **units(unit(**fields | {"image": image})))
+        for image in (drawing(), drawing().convert("RGBA"))
+    )
+    assert np.array_equal(one.pixels[1], other.pixels[1])
+    fields["image"].putalpha(box_mask())
+    drawn = controlled(control_desk, **fields)
+    assert np.array_equal(drawn.pixels[1], one.pixels[1])
 
 
 def test_outpainting_needs_no_mask(control_desk: Desk) -> None:

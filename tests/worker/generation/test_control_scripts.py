@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from easel_contract.needs import needs_of
-from easel_contract.requests import parse_txt2img
-from easel_queue import Task
+from easel_contract.requests import TXT2IMG_PATH, parse_txt2img
 
-from ..img2img.desk import SMALL, Desk, as_text
+from ..img2img.desk import SMALL, Desk, as_text, task_of
 from .controlled import CANNY, controlled, drawing, equal, unit, units
 
 
@@ -46,10 +45,8 @@ def test_sd_upscale_follows_its_tiles(control_desk: Desk) -> None:
 
 
 def test_maps_without_torch_are_made_in_the_prefetch_stage(control_desk: Desk) -> None:
-    sent = unit() | {"image": as_text(drawing())}
     hires = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.5}
-    body = json.dumps({**SMALL, **hires, **units(sent)}).encode()
-    plan = control_desk.handler.prepare(Task(1, "r", 1, {}, {"path": "/sdapi/v1/txt2img"}, body, 0, 0, 1, 0))
+    plan = control_desk.handler.prepare(task_of(TXT2IMG_PATH, {**hires, **units(unit())}))
     [made] = plan.job.units
     assert sorted(hint.size for hint in made.known.values()) == [(64, 64), (96, 96)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import easel_shapes
@@ -237,6 +238,37 @@ def test_a_lora_for_another_family_is_refused_or_left_out(painter: Desk, lenient
     assert "does not fit" in told["warnings"][0]
     assert "Lora hashes" not in told["infotexts"][0]
     np.testing.assert_array_equal(lenient.image(prompt=prompt), plain)
+
+
+def test_a_broken_file_is_told_of_its_tag(painter: Desk, lenient: Desk) -> None:
+    path = painter.models / "Lora" / "torn.safetensors"
+    path.write_bytes(b"no weights")
+    try:
+        with pytest.raises(JobError, match=r"prompt: lora 'torn': torn\.safetensors cannot be read"):
+            painter.run(prompt=f"{PROMPT}<lora:torn:1>")
+        [warning] = info(lenient, prompt=f"{PROMPT}<lora:torn:1>")["warnings"]
+        assert warning.startswith("prompt: lora 'torn': ")
+    finally:
+        path.unlink()
+
+
+def test_an_embedding_that_does_not_fit_is_told_where_it_is_named(painter: Desk) -> None:
+    folder = painter.models.parent / "embeddings"
+    folder.mkdir(exist_ok=True)
+    path = folder / "zorglub.safetensors"
+    try:
+        before = painter.image(prompt=f"{PROMPT} ZORGLUB")
+        save_file({"emb_params": torch.zeros(1, 768)}, path)
+        told = info(painter, prompt=f"{PROMPT} (ZORGLUB:1.0)", negative_prompt="zorglub")
+        assert told["warnings"] == [
+            f"{field}: embedding 'zorglub' has vectors of 768 numbers; this model's text encoder takes"
+            f" {WIDTH}; its name was read as words"
+            for field in ("prompt", "negative_prompt")
+        ]
+        np.testing.assert_array_equal(painter.image(prompt=f"{PROMPT} ZORGLUB"), before)
+        assert "warnings" not in info(painter, prompt=f"{PROMPT} zorglubs <lora:ink:0.1>")
+    finally:
+        path.unlink()
 
 
 def test_an_sdxl_draws_with_its_own(painter: Desk) -> None:

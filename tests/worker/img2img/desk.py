@@ -79,8 +79,7 @@ class Desk:
         self, path: str, fields: dict[str, Any], on_progress: Callable[[Job, Progress], None] | None = None
     ) -> Answer:
         """Prepare, run and publish, as the stages of a worker do one after the other."""
-        body = json.dumps(_texts({**SMALL, **fields})).encode()
-        task = Task(1, "request", 1, {}, {"path": path}, body, 0, 0, 1, 0)
+        task = task_of(path, fields)
         seen: list[Progress] = []
 
         def hear(job: Job, progress: Progress) -> None:
@@ -93,6 +92,12 @@ class Desk:
         outcome = self.handler.publish(task, output)
         assert outcome.code == 200, outcome.data
         return Answer(json.loads(outcome.data), seen)
+
+
+def task_of(path: str, fields: dict[str, Any]) -> Task:
+    """A small request as the queue hands it to a worker; `fields` may hold pictures."""
+    body = json.dumps(_texts({**SMALL, **fields})).encode()
+    return Task(1, "request", 1, {}, {"path": path}, body, 0, 0, 1, 0)
 
 
 def as_text(image: Image.Image) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import torch
@@ -26,6 +26,8 @@ from easel_worker.diffusion.prompts.networks import LORA
 
 if TYPE_CHECKING:
     from easel_worker.diffusion.checkpoint import Checkpoint
+
+C = TypeVar("C")
 
 REMEMBERED_BYTES = 512 * 1024**2
 """Content of files that is kept in memory; a LoRA has 10 to 900 MB."""
@@ -109,7 +111,7 @@ class ExtraNetworks:
             adapters.take_off()
             return NOTHING
         device = next(checkpoint.unet.parameters()).device
-        key = (tuple((use, stamp_of(use.path)) for use in uses), strict, secondary, device)
+        key = (tuple((use, _read(use, stamp_of)) for use in uses), strict, secondary, device)
         if adapters.key != key:
             adapters.drop()
             # A task runs in inference mode, and tensors born in it could never be moved outside of it.
@@ -192,7 +194,7 @@ class _Making:
         self._checkpoint.adapters.keep(key, told, replacements, self._hooks)
 
     def _add_lora(self, use: NetworkUse) -> None:
-        file = self._networks.lora(use.path)
+        file = _read(use, self._networks.lora)
         adapters = self._checkpoint.adapters
         if adapters.targets is None:
             adapters.targets = Targets(self._checkpoint)
@@ -236,7 +238,7 @@ class _Making:
         return f"{said}, which is {_family(wanted)}; it has other modules: {shorten(names)}"
 
     def _add_hypernetwork(self, use: NetworkUse) -> None:
-        network = self._networks.hypernetwork(use.path)
+        network = _read(use, self._networks.hypernetwork)
         made = hooks_for(self._checkpoint.unet, network, use.unet)
         if not made:
             widths = ", ".join(str(width) for width in sorted(network.layers))
@@ -246,6 +248,14 @@ class _Making:
             )
         if use.unet:
             self._hooks += made
+
+
+def _read(use: NetworkUse, read: Callable[[Path], C]) -> C:
+    """What `read` finds of a file; what is wrong with it is told of the tag that names it."""
+    try:
+        return read(use.path)
+    except NetworkError as error:
+        raise NetworkError(f"prompt: {use.kind} {use.name[:100]!r}: {error}") from error
 
 
 def _cuts(weight: Any) -> bool:

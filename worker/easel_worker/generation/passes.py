@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -161,6 +162,7 @@ def _sample(
     text = _text_model(job, the_pass, checkpoint, studio)
     conditioning = _conditioning(job, the_pass, text)
     _tell_embeddings(job, conditioning, studio)
+    _tell_unfit_embeddings(job, the_pass, text, studio)
     padding = _padding(job)
     guidance = Guidance(
         checkpoint,
@@ -285,16 +287,17 @@ def _refines_first(job: Job) -> bool:
 
 
 def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:
-    default = job.options.extra_networks_default_multiplier
     return make_conditioning(
         text,
-        [
-            cut_networks(picture.prompt, default).text if job.networks else picture.prompt
-            for picture in the_pass.batch
-        ],
+        [_words(picture.prompt, job) for picture in the_pass.batch],
         [picture.negative_prompt for picture in the_pass.batch],
         PromptSteps(the_pass.steps, the_pass.hires_steps, old=job.options.use_old_scheduling),
     )
+
+
+def _words(prompt: str, job: Job) -> str:
+    """A prompt without its networks' tags."""
+    return cut_networks(prompt).text if job.networks else prompt
 
 
 def _text_model(
@@ -320,6 +323,24 @@ def _tell_embeddings(job: Job, conditioning: Conditioning, studio: Studio) -> No
     if conditioning.embeddings and job.options.textual_inversion_add_hashes_to_infotext:
         hashes = (f"{one.name}: {one.short_hash}" for one in conditioning.embeddings)
         studio.told["TI hashes"] = ", ".join(hashes)
+
+
+def _tell_unfit_embeddings(job: Job, the_pass: Pass, text: TextModel, studio: Studio) -> None:
+    """Of textual inversions that the checkpoint cannot use, and whose names are in the prompts."""
+    unfit = {} if text.embeddings is None else text.embeddings.skipped
+    if not unfit:
+        return
+    prompts = {
+        "prompt": " ".join({_words(picture.prompt, job) for picture in the_pass.batch}),
+        "negative_prompt": " ".join({picture.negative_prompt for picture in the_pass.batch}),
+    }
+    for name, reason in unfit.items():
+        named = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+        studio.problems.extend(
+            f"{field}: embedding {name!r} {reason}; its name was read as words"
+            for field, prompt in prompts.items()
+            if named.search(prompt)
+        )
 
 
 def _padding(job: Job) -> Padding:

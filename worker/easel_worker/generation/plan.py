@@ -138,7 +138,9 @@ class Planner:
         for unit in request.units:
             if unit not in known:
                 known[unit] = self._controls.unit(
-                    unit, lambda text, field: self._open(text, field, opened), lent=job.source is not None
+                    unit,
+                    lambda text, field: self._open(text, field, opened),
+                    request.init if isinstance(request, Img2ImgRequest) else None,
                 )
         return tuple(known[unit] for unit in request.units)
 

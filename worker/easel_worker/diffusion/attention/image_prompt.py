@@ -153,7 +153,7 @@ def _check(adapter: IPAdapter, layout: Layout, model: str, field: str) -> None:
     if not fits:
         context = int(there[0].to_k.in_features) if there else 0
         raise JobError(
-            f"{field}: the IP-Adapter {adapter.name} is for {_family(adapter.context)} and"
+            f"{field}.model: the IP-Adapter {adapter.name} is for {_family(adapter.context)} and"
             f" {len(adapter.layers)} cross-attentions; {model} is {_family(context)} and has {len(there)}"
         )
 

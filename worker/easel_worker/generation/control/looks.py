@@ -16,6 +16,7 @@ from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Revision
 from easel_worker.generation.control.eyes import eyes_for
 from easel_worker.generation.control.kinds import Kind
 from easel_worker.generation.control.models import ControlModels
+from easel_worker.generation.control.sources import Same
 from easel_worker.generation.control.unit import Hint, Mask, Unit, UnitImage
 from easel_worker.generation.job import Source
 
@@ -55,7 +56,7 @@ class Looks:
         images = self._images(unit)
         if not images:
             return None
-        key = ("own",) if unit.images or self._source is None else ("init", id(self._source.images[0]))
+        key = ("own",) if unit.images or self._source is None else ("init", Same(self._source.images[0]))
         return unit.known.setdefault(key, Hint(key, images[0].pixels)).shown
 
     def _image_prompt(self, unit: Unit) -> ImagePrompt:
@@ -69,10 +70,11 @@ class Looks:
                 "has embeddings of pictures and of faces; send those of one kind",
                 field=f"{asked.field}.ipadapter_input",
             )
+        looked_by = f"{asked.field}.{'ipadapter_input' if unit.views else 'module'}"
         tokens = (
-            adapter.embed_faces(torch.cat(faces), field=asked.field)
+            adapter.embed_faces(torch.cat(faces), field=looked_by)
             if faces
-            else adapter.embed(seen, field=asked.field)
+            else adapter.embed(seen, field=looked_by)
         )
         return ImagePrompt(
             adapter,

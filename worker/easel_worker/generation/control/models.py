@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from easel_contract.controlnet import ControlFile
+from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import ClipVision, load_clip_vision
 from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
 from easel_worker.diffusion.control import ControlModel, file_kind, load_control
@@ -47,7 +48,7 @@ class ControlModels:
         """A network that follows a map.
 
         Raises:
-            ContractError: the file is an IP-Adapter.
+            ContractError: the file is an IP-Adapter, or gone.
             CheckpointError: it cannot be used.
         """
 
@@ -60,7 +61,7 @@ class ControlModels:
                 allow_pickle=self._allow_pickle,
             )
 
-        return self._get(CONTROLNET, file.stem, file.path, load)
+        return self._get(CONTROLNET, file.stem, file.path, load, field)
 
     def adapter(self, file: ControlFile, field: str) -> IPAdapter:
         """An IP-Adapter. Raises as `network`."""
@@ -74,7 +75,7 @@ class ControlModels:
                 allow_pickle=self._allow_pickle,
             )
 
-        return self._get(IP_ADAPTER, file.stem, file.path, load)
+        return self._get(IP_ADAPTER, file.stem, file.path, load, field)
 
     def eyes(self, name: str, field: str) -> ClipVision:
         """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError where its file is missing."""
@@ -85,18 +86,24 @@ class ControlModels:
                 path, device=self._loader.device, dtype=self._loader.dtype, allow_pickle=self._allow_pickle
             )
 
-        return self._get(CLIP_VISION, name, path, load)
+        return self._get(CLIP_VISION, name, path, load, field)
 
     def _check(self, file: ControlFile, kind: Kind, field: str) -> None:
         found = file_kind(file.path, allow_pickle=self._allow_pickle)
         check_kind(found, kind, name=file.name, field=field)
 
-    def _get(self, kind: str, name: str, path: Path, load: Callable[[], M]) -> M:
+    def _get(self, kind: str, name: str, path: Path, load: Callable[[], M], field: str) -> M:
         cache = self._loader.cache
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        try:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            stamp = _stamp(files)
+        except OSError as error:  # gone since the task was prepared
+            raise ContractError(
+                f"{name} cannot be read: {error.strerror or error}", field=field, kind="missing_file"
+            ) from None
         weights = [file for file in files if file.suffix != ".json"]
         found = cache.get(
-            Key(kind, name, path, _stamp(files)),
+            Key(kind, name, path, stamp),
             load,
             expected=lambda: expected_nbytes(weights, self._loader.dtype),
         )

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit
+from easel_contract.controlnet import MODULES, ControlFile, ControlFiles, ControlUnit, ResizeMode
+from easel_contract.controlnet.combining import Init
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.embeddings import from_text
+from easel_worker.annotators.scribbles import FULL
 from easel_worker.diffusion.control import file_kind
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import eyes_for, require_eyes
@@ -36,15 +38,15 @@ class UnitPlanner:
         self._allow_pickle = allow_pickle
         self._max_bytes = max_bytes
 
-    def unit(self, asked: ControlUnit, open_: Open, *, lent: bool) -> Unit:
+    def unit(self, asked: ControlUnit, open_: Open, init: Init | None) -> Unit:
         """One unit, ready for the torch thread.
 
         Args:
-            lent: There is a picture of img2img's, for units that have none.
+            init: What img2img has for units without a picture or mask of their own; None for txt2img.
 
         Raises:
             ContractError: 422, naming the unit's field: no such model, one of another kind, a preprocessor
-                that cannot run, no picture, a mask of another size.
+                that cannot run, no picture, a mask of another size or none.
         """
         kind = kind_of(asked.module)
         file = self._file(asked, kind)
@@ -59,15 +61,18 @@ class UnitPlanner:
                 )
         else:
             self._annotators.check(asked.module, field=f"{asked.field}.module")
-        if not (asked.pictures or embedded or lent):
+        if init is None and not (asked.pictures or embedded):
             raise ContractError("a unit of txt2img needs a picture", field=f"{asked.field}.image")
+        images = _images(asked, kind, open_)
+        if kind is Kind.INPAINT and any(image.mask is None for image in images):
+            _check_masked(asked, init)
         own = None if asked.pictures else asked.mask
         region = asked.effective_region_mask
         return Unit(
             asked,
             kind,
             file,
-            images=_images(asked, kind, open_),
+            images=images,
             views=tuple(
                 from_text(text, field=f"{asked.field}.ipadapter_input", max_bytes=self._max_bytes)
                 for text in embedded
@@ -107,6 +112,8 @@ def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...
             mask = _mask(open_(picture.mask, field))
         elif image.mode == "RGBA" and kind is not Kind.REFERENCE:
             mask = np.asarray(image.getchannel("A"))
+            if kind is Kind.INPAINT and mask.min() >= FULL:
+                mask = None  # many programs write an alpha channel that says nothing
         if mask is not None and mask.shape != (image.height, image.width):
             raise ContractError(
                 f"{mask.shape[1]}x{mask.shape[0]} is not the size of its picture, "
@@ -115,6 +122,16 @@ def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...
             )
         images.append(UnitImage(_pixels(image, kind), mask))
     return tuple(images)
+
+
+def _check_masked(asked: ControlUnit, init: Init | None) -> None:
+    """Refuse a unit that would paint nothing: its alpha channel promised a mask, and there is none."""
+    if asked.resize_mode is ResizeMode.RESIZE_AND_FILL or (init is not None and init.mask):
+        return
+    raise ContractError(
+        "the alpha channel of the picture is opaque everywhere, so that nothing is masked; send a mask",
+        field=f"{asked.field}.mask",
+    )
 
 
 def _pixels(image: Image.Image, kind: Kind) -> Pixels:

@@ -63,7 +63,7 @@ class BatchControl:
         own = batch[0].seed if job.options.controlnet_increment_seed_during_batch else None
         self._seed = seed_of(job, own)
         self._looks = Looks(source, kit.models, self._seed)
-        self._acted: list[tuple[Unit, tuple[Hint, ...]]] = []
+        self._acted: list[Unit] = []
         self._shown: list[tuple[int, Image.Image]] = []
 
     @property
@@ -72,11 +72,14 @@ class BatchControl:
         return [image for _, image in sorted(self._shown, key=lambda entry: entry[0])]
 
     def finished(self, pictures: Sequence[Pixels]) -> list[Pixels]:
-        """Decoded pictures of the last pass, with what its units have to put right in them."""
+        """Decoded pictures, with what the units of the last pass have to put right in them. They may be
+        larger than that pass: a hires pass of strength 0 is none."""
         finished = list(pictures)
-        for unit, hints in self._acted:
+        for unit in self._acted:
             finish = finisher(unit, self._job.options)
             if finish is not None:
+                height, width = finished[0].shape[:2]
+                hints = self._hints(unit, (width, height))
                 finished = [finish(one, hints[i % len(hints)].map) for i, one in enumerate(finished)]
         return finished
 
@@ -109,10 +112,10 @@ class BatchControl:
 
     def _follow(self, unit: Unit, guidance: Guidance, size: Size, *, second: bool) -> None:
         asked = unit.asked
-        hints = self._hints(unit, size)
+        hints = self._shown_hints(unit, size)
         if asked.weight == 0:
             return
-        self._acted.append((unit, hints))
+        self._acted.append(unit)
         model = self._kit.models.network(file_of(unit), f"{asked.field}.model")
         checkpoint = guidance.checkpoint
         if asked.module.startswith("inpaint_only") and all(hint.masks for hint in hints):
@@ -148,7 +151,7 @@ class BatchControl:
 
     def _reference(self, unit: Unit, checkpoint: Checkpoint, size: Size) -> list[Acting]:
         asked = unit.asked
-        hints = self._hints(unit, size)
+        hints = self._shown_hints(unit, size)
         if asked.weight == 0:
             return []
         channels = int(checkpoint.vae.config.latent_channels)
@@ -178,6 +181,11 @@ class BatchControl:
         hints = hints_of(unit, self._kit.annotators, self._job, self._source, size, self._seed)
         if not hints:
             raise ContractError("a unit of txt2img needs a picture", field=f"{unit.asked.field}.image")
+        return hints
+
+    def _shown_hints(self, unit: Unit, size: Size) -> tuple[Hint, ...]:
+        """The hints of a pass, which the answer shows too."""
+        hints = self._hints(unit, size)
         for hint in hints:
             if not unit.inpaints or hint.masks:
                 self._show(unit, hint.shown)

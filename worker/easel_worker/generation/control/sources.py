@@ -36,6 +36,20 @@ _MODES = {
 
 
 @dataclass(frozen=True, eq=False)
+class Same:
+    """A picture in a key: equal to itself alone, whatever others look like. It lives as long as the key, so
+    that no later one can have its `id`."""
+
+    picture: Image.Image
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.picture is self.picture
+
+    def __hash__(self) -> int:
+        return id(self.picture)
+
+
+@dataclass(frozen=True, eq=False)
 class Sight:
     """What a preprocessor is shown for one picture of a batch.
 
@@ -80,19 +94,19 @@ def _own(unit: Unit, image: UnitImage, source: Source | None, size: Size) -> Sig
         softened = _softened(source.mask, frame, fields)
         if unit.inpaints and mask is None:
             mask = np.asarray(softened.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.BILINEAR))
-            key = ("own", id(source.mask), fields)
+            key = ("own", Same(source.mask), frame, fields)
         if fields.only_masked and unit.asked.inpaint_crop_input_image:
             region = masked_region(softened, fields.padding, size)
         if region is not None:
             fit = _FITS[mode]
             pixels = np.asarray(resize(Image.fromarray(pixels), frame, fit))
             mask = None if mask is None else np.asarray(resize(Image.fromarray(mask), frame, fit))
-            key = ("own", id(source.mask), id(source.images[0]), fields, size)
+            key = ("own", Same(source.mask), Same(source.images[0]), fields, size)
     return _cut(Sight(key, pixels, mask, mode, drawing is not None), region)
 
 
 def _lent(unit: Unit, image: Image.Image, source: Source, size: Size) -> Sight:
-    key: tuple[object, ...] = ("init", id(image), source.resize_mode)
+    key: tuple[object, ...] = ("init", Same(image), source.resize_mode)
     mask: Mask | None = unit.mask if unit.inpaints else None
     if mask is not None and mask.shape != (image.height, image.width):
         mask = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.BILINEAR))
@@ -103,7 +117,7 @@ def _lent(unit: Unit, image: Image.Image, source: Source, size: Size) -> Sight:
             mask = np.asarray(softened)
         if source.fields.only_masked:
             region = masked_region(softened, source.fields.padding, size)
-        key = (*key, id(source.mask), source.fields, size)
+        key = (*key, Same(source.mask), source.fields, size)
     return _cut(Sight(key, np.asarray(image), mask, _MODES[Fit(source.resize_mode)]), region)
 
 
