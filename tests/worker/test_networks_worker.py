@@ -72,3 +72,12 @@ def test_a_broken_file_fails_its_task_only(painter: Any, data_dir: Path) -> None
     assert entry.tags["lastCode"] == "422"
     assert "broken.safetensors cannot be read" in json.loads(entry.data)["parameters"]["error_msg"]
     assert paint(painter, "a red circle")["images"]
+
+
+def test_an_error_does_not_tell_where_the_server_keeps_its_data(painter: Any, data_dir: Path) -> None:
+    (data_dir / "models" / "Stable-diffusion" / "torn.safetensors").write_bytes(b"\xff" * 100)
+    body = {**SMALL, "override_settings": {"sd_model_checkpoint": "torn"}}
+    entry = painter.result(painter.put(body, path=PATH))
+    said = json.loads(entry.data)["parameters"]["error_msg"]
+    assert "models/Stable-diffusion/torn.safetensors" in said
+    assert str(data_dir) not in said

@@ -6,7 +6,8 @@ so that device memory is free again before the next task begins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from easel_contract.errors import ContractError
 from easel_contract.results import CANCELLED_STATUS
@@ -34,6 +35,14 @@ class Failure:
         # It may quote the request, which may hold half a surrogate pair that nothing could store or send.
         message = self.message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
         object.__setattr__(self, "message", message)
+
+    def within(self, folder: Path) -> Failure:
+        """The same with paths below `folder` told from there: clients need not know where a server keeps
+        its data."""
+        message = self.message
+        for one in {folder.absolute(), folder.resolve()}:
+            message = message.replace(f"{one}/", "")
+        return replace(self, message=message)
 
 
 def failure_of(error: Exception) -> Failure:

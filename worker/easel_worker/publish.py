@@ -125,6 +125,7 @@ class Publisher(Duty):
             return "lost"
         if cancelled:
             failure = failure_of(JobStoppedError(StopReason.CANCELLED))
+        failure = failure.within(self._settings.data_dir)
         result = _error_result(failure, job.id_task)
         if cancelled:
             self._finish(job, result, State.CANCELLED)

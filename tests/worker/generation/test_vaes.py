@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from easel_contract.errors import ContractError
-from easel_worker.diffusion.errors import CheckpointError, JobError
+from easel_worker.diffusion.errors import JobError
 from easel_worker.models.cache import CHECKPOINT
 
 from ..diffusion.small_models import KINDS, WEIGHTS, beside, vae_weights, write_file, write_folder
@@ -188,7 +188,7 @@ def test_an_xl_vae_draws_for_xl(desk: Desk) -> None:
 
 
 def test_a_file_that_is_no_vae_says_so(desk: Desk) -> None:
-    with pytest.raises(CheckpointError, match=r"lora\.safetensors: .*it is no VAE"):
+    with pytest.raises(JobError, match=r"sd_vae: .*lora\.safetensors: .*it is no VAE"):
         drawn(desk, "lora")
 
 

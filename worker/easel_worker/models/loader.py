@@ -14,6 +14,7 @@ from easel_contract.checkpoints import ModelFile
 from easel_contract.model_files import SUFFIX, read_header
 from easel_contract.vae_files import VaeFile
 from easel_worker.diffusion.checkpoint import Checkpoint, load_checkpoint
+from easel_worker.diffusion.errors import CheckpointError, JobError
 from easel_worker.diffusion.vae import Vae, load_vae, with_vae
 from easel_worker.models.cache import CHECKPOINT, Key, ModelCache
 
@@ -54,8 +55,7 @@ class ModelLoader:
         """The checkpoint with the VAE of a file in the place of its own.
 
         Raises:
-            CheckpointError: the file is broken.
-            JobError: it belongs to another family of models.
+            JobError: the file is broken, or belongs to another family of models.
         """
         factor = checkpoint.scaling_factor
 
@@ -71,7 +71,11 @@ class ModelLoader:
             return vae
 
         key = Key(VAE, file.name, file.path, file.stamp, variant=factor)
-        vae = self.cache.get(key, load, expected=lambda: expected_nbytes(file.weights, self.dtype))
+        try:
+            vae = self.cache.get(key, load, expected=lambda: expected_nbytes(file.weights, self.dtype))
+        except CheckpointError as error:
+            # The request named this file, and may name another.
+            raise JobError(f"sd_vae: {error}") from error
         return with_vae(checkpoint, vae)
 
     def _load(self, model: ModelFile) -> Checkpoint:
