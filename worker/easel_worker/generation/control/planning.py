@@ -89,7 +89,8 @@ class UnitPlanner:
         if asked.model is None:
             raise ContractError(f"{asked.module!r} steers nothing without a model", field=field)
         file = self._files.resolve(asked.model, field=field)
-        if file.path.suffix.lower() in ("", ".safetensors"):  # a pickle is read once, on the torch thread
+        # A pickle tells its names only when all of it is read: that is left to the torch thread, when it loads.
+        if file.path.suffix.lower() in ("", ".safetensors"):
             try:
                 check_kind(file_kind(file.path), kind, name=file.name, field=field)
             except CheckpointError as error:
