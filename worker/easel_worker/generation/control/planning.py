@@ -89,7 +89,7 @@ class UnitPlanner:
         if asked.model is None:
             raise ContractError(f"{asked.module!r} steers nothing without a model", field=field)
         file = self._files.resolve(asked.model, field=field)
-        # A pickle tells its names only when all of it is read: that is left to the torch thread, when it loads.
+        # A pickle tells its names only when all of it is read, which is left to the torch thread.
         if file.path.suffix.lower() in ("", ".safetensors"):
             try:
                 check_kind(file_kind(file.path), kind, name=file.name, field=field)
