@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
-BENCHMARKS := queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss model_switch
+BENCHMARKS := render queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss model_switch
 PEERS := build/bench-peers
 SOURCES_OF_TRUTH := pyproject.toml worker/no-deps.txt $(wildcard .ci/constraints.txt)
 
