@@ -12,16 +12,12 @@ steps, each without its time inside the UNet.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from easel_worker.models.starter import install_shapes
 from harness import Spread, publish
+from sides import Side
 
 SIDE = Path(__file__).with_name("render_side.py")
 SAMPLERS = ("Euler", "DPM++ 2M", "DDIM")
@@ -29,44 +25,10 @@ MB = 1e6
 FEW, MANY = 10, 60
 
 
-@dataclass
-class Side:
-    """A side's process."""
-
-    name: str
-    process: subprocess.Popen[str]
-
-    @classmethod
-    def start(cls, name: str, model: Path, threads: int) -> Side:
-        argv = [sys.executable, str(SIDE), name, str(model), str(threads)]
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        side = cls(name, process)
-        side.hear()
-        return side
-
-    def hear(self) -> str:
-        assert self.process.stdout
-        line = self.process.stdout.readline().strip()
-        if not line:
-            raise RuntimeError(f"the {self.name} side ended")
-        return line
-
-    def render(self, **job: Any) -> dict[str, float]:
-        assert self.process.stdin
-        print(json.dumps(job), file=self.process.stdin, flush=True)
-        answer: dict[str, float] = json.loads(self.hear())
-        return answer
-
-    def stop(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(60)
-
-
 def compare(model: Path, args: argparse.Namespace) -> list[list[str]]:
     """Images per second, one row per sampler, size and batch."""
     rows = [["", "Easel, images/s", "diffusers, images/s", "Easel / diffusers"]]
-    sides = [Side.start(name, model, args.threads) for name in ("easel", "diffusers")]
+    sides = [Side.start(SIDE, name, str(model), str(args.threads)) for name in ("easel", "diffusers")]
     works = [(SAMPLERS[0], side, batch) for side in args.sides for batch in args.batches]
     works += [(sampler, args.sides[0], args.batches[0]) for sampler in SAMPLERS[1:]]
     for sampler, pixels, batch in works:
@@ -74,7 +36,7 @@ def compare(model: Path, args: argparse.Namespace) -> list[list[str]]:
         for number in range(args.rounds + 1):
             for side, found in zip(sides, rates, strict=True):
                 job = {"sampler": sampler, "side": pixels, "batch": batch, "steps": args.steps}
-                answer = side.render(**job, seed=number * 100)
+                answer = side.ask(**job, seed=number * 100)
                 if number:  # round 0 warms up
                     found.append(batch / answer["s"])
         ratios = [ours / theirs for ours, theirs in zip(*rates, strict=True)]
@@ -95,13 +57,13 @@ def compare(model: Path, args: argparse.Namespace) -> list[list[str]]:
 def overhead(model: Path, args: argparse.Namespace) -> list[list[str]]:
     """Microseconds of a step outside the UNet, at the smallest size, where they count most."""
     rows = [["sampler", "Easel, us per step", "diffusers, us per step"]]
-    sides = [Side.start(name, model, args.threads) for name in ("easel", "diffusers")]
+    sides = [Side.start(SIDE, name, str(model), str(args.threads)) for name in ("easel", "diffusers")]
     for sampler in SAMPLERS:
         found: list[list[float]] = [[], []]
         for number in range(args.rounds + 1):
             for side, values in zip(sides, found, strict=True):
                 few, many = (
-                    side.render(sampler=sampler, side=args.sides[0], batch=1, steps=steps, seed=number)
+                    side.ask(sampler=sampler, side=args.sides[0], batch=1, steps=steps, seed=number)
                     for steps in (FEW, MANY)
                 )
                 outside = (many["s"] - many["unet_s"]) - (few["s"] - few["unet_s"])
@@ -119,8 +81,8 @@ def memory(model: Path, args: argparse.Namespace) -> list[list[str]]:
     for pixels, batch in ((args.sides[0], args.batches[0]), (args.sides[-1], args.batches[-1])):
         peaks = []
         for name in ("easel", "diffusers"):
-            side = Side.start(name, model, args.threads)
-            answer = side.render(sampler=SAMPLERS[0], side=pixels, batch=batch, steps=4, seed=0)
+            side = Side.start(SIDE, name, str(model), str(args.threads))
+            answer = side.ask(sampler=SAMPLERS[0], side=pixels, batch=batch, steps=4, seed=0)
             peaks.append(f"{answer['rss'] / MB:.0f}")
             side.stop()
         rows.append([f"{pixels}x{pixels}, batch {batch}", *peaks])

@@ -15,7 +15,7 @@ from easel_contract.errors import ContractError
 from easel_contract.images import ImageRules
 from easel_contract.limits import Limits
 
-from .test_control_units import png
+from .control_bodies import png
 
 PNG = png()
 PERSON = {"pose_keypoints_2d": [1, 2, 1.0] + [0.0] * 51, "face_keypoints_2d": None}

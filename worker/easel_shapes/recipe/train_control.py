@@ -18,6 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from easel_shapes.recipe import control_data, low_rank, sitting
 from easel_shapes.recipe.base import Base
+from easel_shapes.recipe.companion_trainee import CompanionTrainee
 from easel_shapes.recipe.train_denoiser import add_noise, alphas_cumprod
 
 RANK = 8
@@ -31,7 +32,7 @@ _MEAN_KEPT = 0.998
 _HINT_STD = 0.4  # of the encoded outlines, beside the UNet's first features
 
 
-class ControlTrainee:
+class ControlTrainee(CompanionTrainee):
     """A ControlNet on a frozen UNet, the running means of what is trained of it, and the optimizer."""
 
     def __init__(self, base: Base, device: torch.device) -> None:
@@ -41,11 +42,8 @@ class ControlTrainee:
         self.network: Any = network.to(device, memory_format=torch.channels_last)
         for name, tensor in network.named_parameters():
             tensor.requires_grad_(name.startswith(_NEW) or name.endswith((".up", ".down")) or tensor.ndim < 2)
-        self.trained = {name: t for name, t in network.named_parameters() if t.requires_grad}
-        self.mean = {name: tensor.detach().clone() for name, tensor in self.trained.items()}
-        self.optimizer = torch.optim.AdamW(self.trained.values(), betas=(0.9, 0.99), weight_decay=0.0)
-        self.steps = 0
-        self.seconds = 0.0
+        trained = {name: t for name, t in network.named_parameters() if t.requires_grad}
+        super().__init__(trained, mean_kept=_MEAN_KEPT)
 
     @torch.no_grad()
     def start_hint_encoder(self, hints: torch.Tensor) -> None:
@@ -62,33 +60,7 @@ class ControlTrainee:
             wanted = _HINT_STD if layer is encoder.conv_out else 1.0
             layer.weight.mul_(wanted / layer(flowing).std())
             flowing = torch.nn.functional.silu(layer(flowing))
-        self.mean = {name: tensor.detach().clone() for name, tensor in self.trained.items()}
-
-    @torch.no_grad()
-    def average(self) -> None:
-        """One more step into the running means; the first steps weigh less than the rate would let them."""
-        keep = min(_MEAN_KEPT, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(list(self.mean.values()), list(self.trained.values()), 1 - keep)
-        self.steps += 1
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` takes."""
-        return {
-            "trained": self.trained,
-            "mean": self.mean,
-            "optimizer": self.optimizer.state_dict(),
-            "steps": self.steps,
-            "seconds": self.seconds,
-        }
-
-    @torch.no_grad()
-    def restore(self, state: dict[str, Any], *, means: bool = False) -> None:
-        """Go on from an earlier sitting; with `means`, hold its running means instead, to be looked at."""
-        for name, tensor in self.trained.items():
-            tensor.copy_(state["mean" if means else "trained"][name])
-        self.mean = {name: tensor.clone() for name, tensor in state["mean"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.begin_means()
 
 
 def load_control(folder: Path, base: Base, device: torch.device) -> ControlTrainee:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ import torch
 from easel_shapes.recipe import low_rank, sitting
 from easel_shapes.recipe.base import Base, load_base
 from easel_shapes.recipe.captions import caption
+from easel_shapes.recipe.companion_trainee import CompanionTrainee
 from easel_shapes.recipe.drawing import Item, Scene, draw_scene
 from easel_shapes.recipe.scenes import group_scene, is_plain_to_see, random_scene, single_scene
 from easel_shapes.recipe.train_denoiser import add_noise, alphas_cumprod
@@ -107,47 +107,18 @@ LORAS: MappingProxyType[str, Lora] = MappingProxyType(
 )
 
 
-class LoraTrainee:
+class LoraTrainee(CompanionTrainee):
     """A LoRA on the frozen UNet, the running means of its factors, and the optimizer."""
 
     def __init__(self, lora: Lora, base: Base) -> None:
         self.lora, self.unet = lora, base.unet
         self.differences = low_rank.attach(base.unet, lambda name: ".attentions." in name, lora.rank)
-        self.trained = {
+        trained = {
             f"{name}.{part}": getattr(difference, part)
             for name, difference in self.differences.items()
             for part in ("down", "up")
         }
-        self.mean = {name: tensor.detach().clone() for name, tensor in self.trained.items()}
-        self.optimizer = torch.optim.AdamW(self.trained.values(), betas=(0.9, 0.99), weight_decay=0.0)
-        self.steps = 0
-        self.seconds = 0.0
-
-    @torch.no_grad()
-    def average(self) -> None:
-        """One more step into the running means; the first steps weigh less than the rate would let them."""
-        keep = min(_MEAN_KEPT, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(list(self.mean.values()), list(self.trained.values()), 1 - keep)
-        self.steps += 1
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` takes."""
-        return {
-            "trained": self.trained,
-            "mean": self.mean,
-            "optimizer": self.optimizer.state_dict(),
-            "steps": self.steps,
-            "seconds": self.seconds,
-        }
-
-    @torch.no_grad()
-    def restore(self, state: dict[str, Any], *, means: bool = False) -> None:
-        """Go on from an earlier sitting; with `means`, hold its running means instead, to be looked at."""
-        for name, tensor in self.trained.items():
-            tensor.copy_(state["mean" if means else "trained"][name])
-        self.mean = {name: tensor.clone() for name, tensor in state["mean"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.seconds = state["steps"], state["seconds"]
+        super().__init__(trained, mean_kept=_MEAN_KEPT)
 
 
 def state_file(folder: Path, name: str) -> Path:
