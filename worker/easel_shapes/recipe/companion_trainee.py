@@ -28,6 +28,16 @@ class CompanionTrainee:
         """Let the running means begin at what is trained as it is now."""
         self.mean = {name: tensor.detach().clone() for name, tensor in self.trained.items()}
 
+    def learn(self, loss: torch.Tensor, rate: float) -> None:
+        """One step of the optimizer down the loss's gradient, whose norm is cut to 1, and of the means."""
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average()
+
     @torch.no_grad()
     def average(self) -> None:
         """One more step into the running means; the first steps weigh less than the rate would let them."""

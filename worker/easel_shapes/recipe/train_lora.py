@@ -178,13 +178,7 @@ def train_lora(
         wanted = noised.velocity.clone()
         wanted[from_model] = target.float()
         loss = noised.loss(predicted, wanted)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(trainee.trained.values(), 1.0)
-        for group in trainee.optimizer.param_groups:
-            group["lr"] = sitting.rate(now.part, now.done, peak=_PEAK_RATE, warm_up=30, flat=0.5)
-        trainee.optimizer.step()
-        trainee.optimizer.zero_grad(set_to_none=True)
-        trainee.average()
+        trainee.learn(loss, sitting.rate(now.part, now.done, peak=_PEAK_RATE, warm_up=30, flat=0.5))
         now.count(float(loss.detach()))
         if time.monotonic() - saved > sitting.SAVE_EVERY_S or now.part >= 1:
             saved = time.monotonic()
