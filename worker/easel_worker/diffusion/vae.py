@@ -21,7 +21,7 @@ from easel_worker.diffusion.errors import CheckpointError, JobError
 from easel_worker.diffusion.parts import build_vae
 from easel_worker.diffusion.single_file.families import SD1, SDXL, UNET, VAE
 from easel_worker.diffusion.single_file.fill import Target, fill
-from easel_worker.diffusion.single_file.ldm_vae import ldm_vae, vae_prefix
+from easel_worker.diffusion.single_file.ldm_vae import autoencoder_config, ldm_vae, vae_prefix
 from easel_worker.diffusion.single_file.stored import Shapes, Source, StoredWeights, open_weights
 from easel_worker.diffusion.weights import load_weights, read_config, rename_vae
 
@@ -124,28 +124,17 @@ def _from_file(path: Path, stored: StoredWeights, scaling_factor: float, target:
 
 def _config(shapes: Shapes, scaling_factor: float, told: Mapping[str, int]) -> dict[str, Any]:
     """diffusers' configuration of an autoencoder in diffusers' names."""
-    channels: list[int] = []
-    while (first := f"encoder.down_blocks.{len(channels)}.resnets.0.conv1.weight") in shapes:
-        channels.append(shapes[first][0])
-    layers = 0
-    while f"encoder.down_blocks.0.resnets.{layers}.conv1.weight" in shapes:
-        layers += 1
-    latents = shapes.get("decoder.conv_in.weight", ())
-    if not channels or len(latents) != 4:
+    config = autoencoder_config(
+        shapes, "encoder.down_blocks.{level}.resnets.{layer}.conv1.weight", ("decoder.conv_in.weight", 1)
+    )
+    if config is None:
         raise CheckpointError("its weights make no VAE")
-    return {
-        "block_out_channels": channels,
-        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
-        "up_block_types": ["UpDecoderBlock2D"] * len(channels),
-        "layers_per_block": layers,
-        "latent_channels": latents[1],
-        "in_channels": 3,
-        "out_channels": 3,
-        "norm_num_groups": 32,
+    own = {
         "use_quant_conv": "quant_conv.weight" in shapes,
         "use_post_quant_conv": "post_quant_conv.weight" in shapes,
         "scaling_factor": scaling_factor,
-    } | dict(told)
+    }
+    return config | own | dict(told)
 
 
 def _factor_of(metadata: Mapping[str, str]) -> float | None:

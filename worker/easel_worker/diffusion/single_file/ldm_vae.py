@@ -40,26 +40,40 @@ def ldm_vae(
 def vae_config(shapes: Shapes, scaling_factor: float, told: Mapping[str, int]) -> dict[str, Any]:
     """diffusers' configuration of the autoencoder whose weights have these shapes (names without
     "first_stage_model."). Raises `CheckpointError` where they do not make one."""
+    config = autoencoder_config(
+        shapes, "encoder.down.{level}.block.{layer}.conv1.weight", ("post_quant_conv.weight", 0)
+    )
+    if config is None:
+        raise CheckpointError("it has no VAE (first_stage_model.*) that can be read")
+    return config | {"scaling_factor": scaling_factor} | dict(told)
+
+
+def autoencoder_config(shapes: Shapes, convolutions: str, latents: tuple[str, int]) -> dict[str, Any] | None:
+    """diffusers' configuration of an autoencoder, as far as shapes tell it; None where they make none.
+
+    convolutions: the name of the first convolution of the encoder's blocks, by ``level`` and ``layer``.
+    latents: a convolution, and which of its sides has a channel for each of the latents.
+    """
     channels: list[int] = []
-    while (first := f"encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
+    while (first := convolutions.format(level=len(channels), layer=0)) in shapes:
         channels.append(shapes[first][0])
     layers = 0
-    while f"encoder.down.0.block.{layers}.conv1.weight" in shapes:
+    while convolutions.format(level=0, layer=layers) in shapes:
         layers += 1
-    latents = shapes.get("post_quant_conv.weight", ())
-    if not channels or len(latents) != 4:
-        raise CheckpointError("it has no VAE (first_stage_model.*) that can be read")
+    name, side = latents
+    shape = shapes.get(name, ())
+    if not channels or len(shape) != 4:
+        return None
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * len(channels),
         "up_block_types": ["UpDecoderBlock2D"] * len(channels),
         "layers_per_block": layers,
-        "latent_channels": latents[0],
+        "latent_channels": shape[side],
         "in_channels": 3,
         "out_channels": 3,
         "norm_num_groups": _GROUPS,
-        "scaling_factor": scaling_factor,
-    } | dict(told)
+    }
 
 
 def vae_sources(shapes: Shapes) -> dict[str, Source]:
