@@ -8,12 +8,12 @@ from starlette.requests import Request
 
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need, needs_of
-from easel_contract.requests import GenerationRequest, parse_request
+from easel_contract.requests import GENERATION_PATHS, GenerationRequest, parse_request
 from easel_gateway.eas.target import UID_HEADER
 from easel_gateway.gateway import gateway_of, user_of
 from easel_queue import Kin, Origin, Whose
 
-GENERATION = ("sdapi/v1/txt2img", "sdapi/v1/img2img", "")
+GENERATION = frozenset({"", *(path.strip("/") for path in GENERATION_PATHS)})
 """Paths that are rendered with a checkpoint; the bare service address is txt2img's."""
 
 MAX_USER_CHARS = 200

@@ -174,11 +174,11 @@ async def test_a_task_that_names_no_checkpoint_needs_the_one_that_is_set(gateway
     kins = []
     for checkpoint, eta in ((None, 0), ("dreamy", 0), ("dreamy", 0.5)):
         await set_options(gateway, sd_model_checkpoint=checkpoint, eta_ddim=eta)
-        for path in ("/sdapi/v1/txt2img", gateway.source):
+        for path in ("/sdapi/v1/txt2img", gateway.source, f"{gateway.source}/controlnet/txt2img"):
             put = await gateway.client.post(path, params={"tag": "1"}, json={"prompt": "x"})
             kins.append(await kin_of(gateway, int(put.text)))
-    assert [kin[-1] for kin in kins] == ["m:checkpoint:"] * 2 + ["m:checkpoint:Dreamy"] * 4
-    assert len({kin[0] for kin in kins[::2]}) == 3, "no batch of unequal options"
+    assert [kin[-1] for kin in kins] == ["m:checkpoint:"] * 3 + ["m:checkpoint:Dreamy"] * 6
+    assert len({kin[0] for kin in kins[::3]}) == 3, "no batch of unequal options"
 
 
 async def kin_of(gateway: RunningGateway, index: int) -> list[str]:

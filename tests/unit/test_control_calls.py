@@ -9,11 +9,12 @@ import pytest
 
 from easel_contract.controlnet import MODULES
 from easel_contract.controlnet.detect import REFUSED, UNFIT, DetectRequest, parse_detect
-from easel_contract.controlnet.first_api import with_units
 from easel_contract.controlnet.poses import Pose, parse_poses
 from easel_contract.errors import ContractError
 from easel_contract.images import ImageRules
 from easel_contract.limits import Limits
+from easel_contract.requests import parse_request
+from easel_contract.requests.first_api import with_units
 
 from .control_bodies import png
 
@@ -172,6 +173,22 @@ def test_units_that_are_spread_over_the_body_are_gathered() -> None:
         {"module": "", "weight": 0.5, "image": "B", "mask": None},
     ]
     assert rewritten({"prompt": "a", **spread, "controlnet_image": []}) == {"prompt": "a"}
+
+
+@pytest.mark.parametrize("kind", ["txt2img", "img2img"])
+def test_a_task_at_the_first_apis_address_is_read_with_its_units(kind: str) -> None:
+    """The EAS addresses store any bytes, so who takes the task from the queue reads them."""
+    unit = {"module": "canny", "model": "edges", "input_image": PNG}
+    body: dict[str, Any] = {"prompt": "a", "init_images": [PNG]} if kind == "img2img" else {"prompt": "a"}
+    today = {**body, "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    expected = parse_request(f"/sdapi/v1/{kind}", json.dumps(today).encode(), Limits())
+    assert expected is not None
+    assert [one.module for one in expected.units] == ["canny"]
+    for path in (f"/controlnet/{kind}", f"controlnet/{kind}/"):
+        body |= {"controlnet_units": [unit]}
+        assert parse_request(path, json.dumps(body).encode(), Limits()) == expected
+    with pytest.raises(ContractError, match="is not a list"):
+        parse_request(f"/controlnet/{kind}", b'{"controlnet_units": 1}', Limits())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from easel_worker.handlers.networks import networks_of
+from easel_worker.handlers.networks import shared_networks
 from easel_worker.handlers.registry import load_handlers
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
@@ -30,9 +30,9 @@ def test_a_file_is_loaded_once_for_all_handlers_of_a_worker(tmp_path: Path) -> N
 
 def test_another_worker_has_its_own(tmp_path: Path) -> None:
     one, other = WorkerSettings(data_dir=tmp_path), WorkerSettings(data_dir=tmp_path)
-    kept = networks_of(one)
-    assert networks_of(one) is kept
-    assert networks_of(other) is not kept
+    kept = shared_networks(one)
+    assert shared_networks(one) is kept
+    assert shared_networks(other) is not kept
     del kept, one
     gc.collect()
-    assert networks_of(other)._settings is other
+    assert shared_networks(other)._settings is other

@@ -9,16 +9,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from easel_contract.controlnet.detect import DETECT_PATH, DetectRequest, parse_detect
-from easel_contract.controlnet.first_api import with_units
 from easel_contract.controlnet.poses import RENDER_POSE_PATH, Pose, parse_poses
 from easel_contract.requests import (
     IMG2IMG_PATH,
     TXT2IMG_PATH,
+    UNITS_IMG2IMG_PATH,
+    UNITS_TXT2IMG_PATH,
     Img2ImgRequest,
     Txt2ImgRequest,
     parse_img2img,
     parse_txt2img,
 )
+from easel_contract.requests.first_api import with_units
 from easel_gateway.edge.raw_route import RawRoute
 from easel_gateway.edge.schema import array_body
 from easel_gateway.sdapi.generation import route_options, serve
@@ -56,15 +58,13 @@ async def render_openpose_json(request: Request) -> Response:
     return await serve(request, RENDER_POSE_PATH, parse_poses)
 
 
-@router.post("/controlnet/txt2img", summary="txt2img, its units outside", **route_options(Txt2ImgRequest))
+@router.post(UNITS_TXT2IMG_PATH, summary="txt2img, its units outside", **route_options(Txt2ImgRequest))
 async def txt2img(request: Request) -> Response:
     """As /sdapi/v1/txt2img, with `controlnet_units` for the units: an address that older clients call."""
     return await serve(request, TXT2IMG_PATH, parse_txt2img, rewrite=with_units)
 
 
-@router.post(
-    "/controlnet/img2img", summary="img2img, its units outside", **route_options(Img2ImgRequest, 404)
-)
+@router.post(UNITS_IMG2IMG_PATH, summary="img2img, its units outside", **route_options(Img2ImgRequest, 404))
 async def img2img(request: Request) -> Response:
     """As /sdapi/v1/img2img, with `controlnet_units` for the units."""
     return await serve(request, IMG2IMG_PATH, parse_img2img, rewrite=with_units)

@@ -12,13 +12,23 @@ from easel_contract.requests.body import from_validation, read_object
 from easel_contract.requests.checks import check_request
 from easel_contract.requests.generation import SEED_MAX, GenerationRequest
 from easel_contract.requests.img2img import Img2ImgRequest, parse_img2img
-from easel_contract.requests.paths import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
+from easel_contract.requests.paths import (
+    GENERATION_PATHS,
+    IMG2IMG_PATH,
+    TXT2IMG_PATH,
+    UNITS_IMG2IMG_PATH,
+    UNITS_TXT2IMG_PATH,
+    parse_request,
+)
 from easel_contract.requests.txt2img import Txt2ImgRequest, parse_txt2img
 
 __all__ = [
+    "GENERATION_PATHS",
     "IMG2IMG_PATH",
     "SEED_MAX",
     "TXT2IMG_PATH",
+    "UNITS_IMG2IMG_PATH",
+    "UNITS_TXT2IMG_PATH",
     "AlwaysonOptions",
     "GenerationRequest",
     "Img2ImgRequest",

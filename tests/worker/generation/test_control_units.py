@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from easel_contract.infotext import parse
+from easel_contract.requests import UNITS_IMG2IMG_PATH, UNITS_TXT2IMG_PATH
+from easel_worker.handlers.registry import Registry
 
 from ..img2img.desk import Desk
 from .controlled import CANNY, INPAINT, LAYERS, controlled, drawing, equal, unit, units
@@ -21,6 +23,18 @@ def test_a_unit_changes_the_picture_and_answers_its_map(control_desk: Desk) -> N
     edges = answer.pixels[1]
     assert edges.shape == (64, 64, 3)
     assert set(edges.flatten()) == {0, 255}
+
+
+def test_units_of_the_first_apis_body_act_as_todays(control_desk: Desk) -> None:
+    """A task that an EAS client put at that address: nobody has rewritten it on the way."""
+    answer = control_desk.render(UNITS_TXT2IMG_PATH, {"controlnet_units": [unit()]})
+    assert equal(answer, controlled(control_desk))
+    assert len(answer.images) == 2
+    answer = control_desk.render(
+        UNITS_IMG2IMG_PATH, {"init_images": [drawing()], "controlnet_units": [unit()]}
+    )
+    assert equal(answer, control_desk.img2img(drawing(), **units(unit())))
+    assert {UNITS_TXT2IMG_PATH, UNITS_IMG2IMG_PATH} <= set(Registry([control_desk.handler]).paths)
 
 
 def test_weight_0_is_no_unit_bit_for_bit(control_desk: Desk) -> None:

@@ -22,7 +22,7 @@ from easel_worker.annotators.annotators import ENCODERS
 from easel_worker.annotators.plain.masks import INPAINT
 from easel_worker.annotators.scribbles import drawing_of
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import networks_of
+from easel_worker.handlers.networks import shared_networks
 from easel_worker.imaging.masks import mask_from
 from easel_worker.intake import Intake
 from easel_worker.outputs.encoding import encode
@@ -78,7 +78,7 @@ class DetectHandler(Handler[Detection, Detected]):
         super().__init__(settings, stats)
         self._limits = settings.limits()
         self._intake = Intake(self._limits.images)
-        self._networks = networks_of(settings)
+        self._networks = shared_networks(settings)
 
     def prepare(self, task: Task) -> Detection:
         request = parse_detect(task.data, self._limits)

@@ -24,7 +24,7 @@ from easel_contract.results import Outcome
 from easel_contract.upscalers import find_upscaler
 from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import networks_of
+from easel_worker.handlers.networks import shared_networks
 from easel_worker.intake import Intake
 from easel_worker.outputs.encoding import encode
 from easel_worker.upscaling.postprocess import blends, describe, enlarge, enlarged_size, enlarges
@@ -69,7 +69,7 @@ class ExtrasHandler(Handler[Extras, Processed]):
         super().__init__(settings, stats)
         self._limits = settings.limits()
         self._intake = Intake(self._limits.images)
-        self._networks = networks_of(settings)
+        self._networks = shared_networks(settings)
 
     def prepare(self, task: Task) -> Extras:
         single = task.meta.get("path", "").rstrip("/").endswith(SINGLE_PATH)

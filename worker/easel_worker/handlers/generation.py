@@ -14,7 +14,7 @@ from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need
 from easel_contract.options import RenderOptions
-from easel_contract.requests import IMG2IMG_PATH, TXT2IMG_PATH, parse_request
+from easel_contract.requests import GENERATION_PATHS, parse_request
 from easel_contract.results import Outcome
 from easel_contract.vae_files import VaeFile
 from easel_queue import Task
@@ -33,7 +33,7 @@ from easel_worker.generation.plan import Plan, Planner
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import networks_of
+from easel_worker.handlers.networks import shared_networks
 from easel_worker.handlers.watch import TaskWatch
 from easel_worker.intake import Intake
 from easel_worker.models.cache import CHECKPOINT, Tier
@@ -51,14 +51,14 @@ log = logging.getLogger(__name__)
 class GenerationHandler(Handler[Plan, Rendered]):
     """Renders with the checkpoints of the model directory."""
 
-    paths: ClassVar[tuple[str, ...]] = (TXT2IMG_PATH, IMG2IMG_PATH)
+    paths: ClassVar[tuple[str, ...]] = GENERATION_PATHS
 
     def __init__(self, settings: WorkerSettings, stats: Stats) -> None:
         super().__init__(settings, stats)
         self._library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
         self._limits = settings.limits()
         self._store = configured_store(settings)
-        self._networks = networks_of(settings)
+        self._networks = shared_networks(settings)
         intake = Intake(self._limits.images)
         self._planner = Planner(settings, self._library, intake, self._networks.annotators)
         self._saver = Saver(self._store, Numbers(self._store, numbers_store(settings)), settings.mount_paths)

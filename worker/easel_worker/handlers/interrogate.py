@@ -15,7 +15,7 @@ from easel_contract.options import RenderOptions, effective
 from easel_contract.results import Outcome
 from easel_queue import Task
 from easel_worker.handlers.base import Handler, RunContext
-from easel_worker.handlers.networks import networks_of
+from easel_worker.handlers.networks import shared_networks
 from easel_worker.intake import Intake
 from easel_worker.interrogate.folders import check
 
@@ -45,7 +45,7 @@ class InterrogateHandler(Handler[Question, str]):
         super().__init__(settings, stats)
         self._limits = settings.limits()
         self._intake = Intake(self._limits.images)
-        self._networks = networks_of(settings)
+        self._networks = shared_networks(settings)
 
     def prepare(self, task: Task) -> Question:
         request = parse_interrogate(task.data, self._limits)

@@ -35,7 +35,7 @@ class Networks:
     do elsewhere.
 
     torch is imported with the first of them: pictures can be enlarged with a filter without it. Handlers take
-    `networks_of` their settings instead of making one each.
+    `shared_networks` their settings instead of making one each.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -91,6 +91,6 @@ class Networks:
 _of_settings: WeakValueDictionary[int, Networks] = WeakValueDictionary()
 
 
-def networks_of(settings: WorkerSettings) -> Networks:
+def shared_networks(settings: WorkerSettings) -> Networks:
     """The networks of the worker with these settings: its handlers share them, so none is loaded twice."""
     return _of_settings.setdefault(id(settings), Networks(settings))
