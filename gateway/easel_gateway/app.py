@@ -194,7 +194,7 @@ def _lifespan(settings: GatewaySettings, metrics: Metrics) -> Any:
         pictures = configured_store(settings)
         store = StoreProbe(pictures)
         library = Library(settings.checkpoint_dir, hashes=settings.hash_file)
-        files = open_catalogue(settings.data_dir, library.hashes)
+        files = open_catalogue(settings.data_dir, library.hashes, allow_pickle=settings.allow_pickle)
         app.state.gateway = Gateway(
             settings, queue, hub, store, pictures, claims, metrics, library, options, files
         )

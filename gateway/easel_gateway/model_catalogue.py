@@ -19,7 +19,6 @@ class ModelCatalogue:
     """One reader for each folder, with what it has already read. Any thread may ask."""
 
     vaes: VaeFolder
-    loras: WeightsFolder
     hypernetworks: WeightsFolder
     networks: NetworkFiles
     embeddings: WeightsFolder
@@ -27,14 +26,16 @@ class ModelCatalogue:
     controls: ControlFiles
 
 
-def open_catalogue(data_dir: Path, hashes: HashBook | None = None) -> ModelCatalogue:
-    """Readers for A1111's folders below `data_dir`; none of them need exist. hashes: see `NetworkFiles`."""
+def open_catalogue(
+    data_dir: Path, hashes: HashBook | None = None, *, allow_pickle: bool = False
+) -> ModelCatalogue:
+    """Readers for A1111's folders below `data_dir`; none of them need exist. hashes, allow_pickle: see
+    `NetworkFiles`."""
     models = data_dir / "models"
     return ModelCatalogue(
         vaes=VaeFolder(models),
-        loras=WeightsFolder(models / "Lora"),
         hypernetworks=WeightsFolder(models / "hypernetworks", suffixes=(SUFFIX, ".pt")),
-        networks=NetworkFiles(models, hashes=hashes),
+        networks=NetworkFiles(models, allow_pickle=allow_pickle, hashes=hashes),
         embeddings=WeightsFolder(data_dir / "embeddings", suffixes=(SUFFIX, ".pt", ".bin")),
         styles=StyleBook(data_dir / FILE_NAME),
         controls=ControlFiles(models / CONTROL_FOLDER),

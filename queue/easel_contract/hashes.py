@@ -30,6 +30,7 @@ class HashBook:
         self._stored_at: int | None = None
         self._known: dict[str, dict[str, Any]] = {}
         self._old: dict[tuple[str, int, int], str] = {}
+        self._pending: dict[str, Future[str]] = {}
 
     def known(self, paths: Sequence[Path], *, body: bool = False) -> str:
         """The hash of files read one after the other, 64 hex digits, empty where it was never computed.
@@ -62,27 +63,35 @@ class HashBook:
                 self._write()
             return digest.hexdigest()
 
-    def soon(self, paths: Sequence[Path]) -> Future[str]:
+    def soon(self, paths: Sequence[Path], *, body: bool = False) -> Future[str]:
         """The hash, computed by a thread of its own where it is not known; empty for files that cannot be
-        read. The thread does not keep a process alive."""
+        read. The thread does not keep a process alive. body: see `known`."""
         future: Future[str] = Future()
+        try:
+            known = self.known(paths, body=body) if paths else ""
+            version = repr(_version(paths, body=body)) if paths else ""
+        except OSError:
+            known = version = ""
+        if known or not version:
+            future.set_result(known)
+            return future
+        with self._lock:
+            if version in self._pending:
+                return self._pending[version]
+            self._pending[version] = future
 
         def compute() -> None:
             try:
-                future.set_result(self.sha256(paths) if paths else "")
+                future.set_result(self.sha256(paths, body=body))
             except OSError:
                 future.set_result("")  # removed a moment ago
             except BaseException as error:  # noqa: BLE001 - whoever waits for the hash is told
                 future.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._pending[version]
 
-        try:
-            known = self.known(paths) if paths else ""
-        except OSError:
-            known = ""
-        if known:
-            future.set_result(known)
-        else:
-            threading.Thread(target=compute, name="easel-hash", daemon=True).start()
+        threading.Thread(target=compute, name="easel-hash", daemon=True).start()
         return future
 
     def old(self, path: Path) -> str:

@@ -70,6 +70,11 @@ class CommonSettings(BaseSettings):
         description="Checkpoint while neither the request nor the options name one; empty is the model "
         "directory's first by name.",
     )
+    allow_pickle: bool = Field(
+        False,
+        description="Load weights from pickles (.pth, .pt) too, with torch's restricted reader; otherwise "
+        "safetensors only.",
+    )
     max_delivery: int = Field(
         3, ge=1, le=100, description="How often a task may be started before it is given up as a dead letter."
     )

@@ -11,6 +11,7 @@ MODEL_FOLDERS = (
     "VAE",
     "VAE-approx",
     "Lora",
+    "LyCORIS",
     "hypernetworks",
     "ControlNet",
     "ControlNetPreprocessor",

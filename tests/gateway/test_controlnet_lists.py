@@ -74,12 +74,23 @@ async def test_modules_are_listed_with_what_they_take(gateway: RunningGateway) -
     assert answer["module_detail"]["none"]["sliders"] == []
     assert "hed" not in answer["module_list"]
 
+    write(models_of(gateway) / "annotators" / "mlsd_large_512_fp32.pth")
+    assert await get(gateway, "module_list") == answer, "a pickle, and those are not allowed"
     write(models_of(gateway) / "annotators" / "ControlNetHED.safetensors")
     later = await get(gateway, "module_list")
     assert set(later["module_list"]) - set(answer["module_list"]) == {"hed", "hed_safe", "scribble_hed"}
     labels = await get(gateway, "module_list", alias_names="true")
     assert set(labels["module_list"]) == labels["module_detail"].keys()
     assert set(labels["module_list"]) == {MODULES[name].label for name in later["module_list"]}
+
+
+async def test_pickles_are_offered_where_the_operator_allows_them(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(allow_pickle=True)
+    write(models_of(gateway) / "annotators" / "mlsd_large_512_fp32.pth")
+    assert "mlsd" in (await get(gateway, "module_list"))["module_list"]
+    write(models_of(gateway) / "Lora" / "old.pt")
+    loras = (await gateway.client.get("/sdapi/v1/loras")).json()
+    assert [item["name"] for item in loras] == ["old"]
 
 
 async def test_types_offer_what_is_there(gateway: RunningGateway) -> None:

@@ -177,7 +177,7 @@ async def test_loras_tell_alias_and_metadata(gateway: RunningGateway) -> None:
     assert "ssmd_cover_images" not in ink["metadata"]
     assert (plain["alias"], plain["metadata"], plain["hash"]) == ("plain", {}, None)
     files = NetworkFiles(folder.parent, hashes=HashBook(gateway.settings.hash_file))
-    short = files.short_hash(files.find("lora", "plain", field="prompt"))
+    short = files.hash_soon(files.find("lora", "plain", field="prompt")).result(60)[:12]
     assert (await listed(gateway, "loras"))[1]["hash"] == short, "once a worker has read it"
     write_weights(folder / "ink.safetensors", {"lora_up": [4, 4]}, {"ss_output_name": "Ink v3"})
     assert (await listed(gateway, "loras"))[0]["alias"] == "Ink v3", "a file that was replaced is read again"

@@ -46,7 +46,7 @@ def test_no_module(name: str) -> None:
 
 
 def test_without_any_file_there_is_the_weights_free_set(tmp_path: Path) -> None:
-    assert {module.name for module in available_modules(tmp_path)} == WEIGHTLESS
+    assert {module.name for module in available_modules(tmp_path, allow_pickle=False)} == WEIGHTLESS
 
 
 @pytest.mark.parametrize(
@@ -55,15 +55,15 @@ def test_without_any_file_there_is_the_weights_free_set(tmp_path: Path) -> None:
 def test_a_module_is_there_with_its_files_and_named_with_them_without(tmp_path: Path, name: str) -> None:
     module = MODULES[name]
     with pytest.raises(ContractError) as refused:
-        module.require(tmp_path, field="module")
+        module.require(tmp_path, allow_pickle=True, field="module")
     assert (refused.value.field, refused.value.status) == ("module", 422)
     for path in module.files(tmp_path):
         assert path.is_relative_to(tmp_path / "annotators")
         assert path.as_posix() in refused.value.message
     fill(tmp_path, module)
-    module.require(tmp_path, field="module")
-    assert module in available_modules(tmp_path)
-    auto = MODULES[AUTO] in available_modules(tmp_path)
+    module.require(tmp_path, allow_pickle=True, field="module")
+    assert module in available_modules(tmp_path, allow_pickle=True)
+    auto = MODULES[AUTO] in available_modules(tmp_path, allow_pickle=True)
     assert auto is module.tensor, "whose files are the encoders that IP-Adapters look with"
 
 
@@ -73,7 +73,24 @@ def test_one_file_of_several_is_not_enough(tmp_path: Path) -> None:
     last = module.files(tmp_path)[-1]
     last.unlink()
     assert module.missing(tmp_path) == [last]
-    assert not module.available(tmp_path)
+    assert not module.available(tmp_path, allow_pickle=True)
+
+
+def test_a_pickle_alone_is_there_only_where_it_may_be_read(tmp_path: Path) -> None:
+    hed = MODULES["hed"]
+    fill(tmp_path, hed)
+    [path] = hed.files(tmp_path)
+    assert path.suffix == ".pth"
+    assert hed in available_modules(tmp_path, allow_pickle=True)
+    assert hed not in available_modules(tmp_path, allow_pickle=False)
+    with pytest.raises(
+        ContractError, match=r"ControlNetHED\.pth, which is a pickle.*EASEL_ALLOW_PICKLE"
+    ) as refused:
+        hed.require(tmp_path, allow_pickle=False, field="module")
+    assert (refused.value.field, refused.value.status) == ("module", 422)
+    path.with_suffix(".safetensors").write_bytes(b"")
+    path.unlink()
+    assert hed in available_modules(tmp_path, allow_pickle=False)
 
 
 def test_safetensors_stand_in_for_a_pickle_and_a_file_for_an_encoders_folder(tmp_path: Path) -> None:
@@ -83,15 +100,15 @@ def test_safetensors_stand_in_for_a_pickle_and_a_file_for_an_encoders_folder(tmp
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
         assert module.files(tmp_path) == [path]
-        assert module.available(tmp_path)
+        assert module.available(tmp_path, allow_pickle=False)
 
 
 def test_what_easel_cannot_run_is_refused_whatever_files_there_are(tmp_path: Path) -> None:
     module = next(module for module in MODULES.values() if not module.supported)
     fill(tmp_path, module)
-    assert module not in available_modules(tmp_path)
+    assert module not in available_modules(tmp_path, allow_pickle=True)
     with pytest.raises(ContractError, match="not supported"):
-        module.require(tmp_path, field="module")
+        module.require(tmp_path, allow_pickle=True, field="module")
 
 
 def test_types_choose_the_usual_module_where_it_is_there_and_the_first_otherwise() -> None:

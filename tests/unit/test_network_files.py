@@ -73,7 +73,10 @@ def test_every_way_to_name_a_file(models: Path, asked: str, path: str) -> None:
         ("shared", "fits several files"),
         ("CASE", "fits several files"),
         ("old", r"old\.pt is a pickle; set EASEL_ALLOW_PICKLE"),
-        ("nobody", r"is not in models/Lora; there are: both, Case, case, ink, Ink v2 copy, soft$"),
+        (
+            "nobody",
+            r"is not in models/Lora or LyCORIS; there are: both, Case, case, ink, Ink v2 copy, soft$",
+        ),
         ("../Lora/ink", "is not in models/Lora"),
     ],
 )
@@ -96,19 +99,58 @@ def test_folders_that_are_not_there_hold_nothing(tmp_path: Path) -> None:
         NetworkFiles(tmp_path).find("lora", "a", field="prompt")
 
 
+def test_the_lycoris_folder_is_looked_into_too(models: Path) -> None:
+    folder = models / "LyCORIS"
+    for name in ("real/glow", "anime/glow", "ink", "shade"):
+        write(folder / f"{name}.safetensors", "Ink v2" if name == "shade" else "")
+    (folder / "old.safetensors").write_bytes(b"broken")
+    files = NetworkFiles(models)
+    assert files.find("lora", "shade", field="prompt").path == folder / "shade.safetensors"
+    assert files.find("lora", "anime/glow", field="prompt").path == folder / "anime" / "glow.safetensors"
+    for clash in ("ink", "Ink v2"):
+        assert files.find("lora", clash, field="prompt").folder == "Lora", clash
+    assert files.find("lora", "old", field="prompt").folder == "LyCORIS", "the other is a pickle"
+    with pytest.raises(ContractError, match=r"fits several files in models/LyCORIS: anime/glow, real/glow$"):
+        files.find("lora", "GLOW.safetensors", field="prompt")
+    assert [file.place for file in files.files("lora")][-5:] == [
+        "anime/glow",
+        "ink",
+        "old",
+        "real/glow",
+        "shade",
+    ]
+    with pytest.raises(ContractError, match="is not in models/hypernetworks;"):
+        files.find("hypernet", "glow", field="prompt")
+
+
+def test_a_list_has_each_name_once_the_lora_folder_first(models: Path) -> None:
+    for name in ("able", "ink", "old"):
+        write(models / "LyCORIS" / f"{name}.safetensors")
+    listed = NetworkFiles(models).listed("lora")
+    assert [file.name for file in listed][-3:] == ["soft", "able", "old"]
+    [ink] = [file for file in listed if file.name == "ink"]
+    assert ink.path.parent.name == "Lora"
+    listed = NetworkFiles(models, allow_pickle=True).listed("lora")
+    assert [file.path.name for file in listed if file.name in ("both", "old")] == [
+        "both.safetensors",
+        "old.pt",
+    ]
+
+
 def test_a_hash_is_of_the_body_and_kept_apart_from_the_files(tmp_path: Path) -> None:
     path = write(tmp_path / "Lora" / "a.safetensors", "one", b"weights")
     files = NetworkFiles(tmp_path, hashes=HashBook(tmp_path / "hashes.json"))
     assert files.known_hash(path) == ""
     file = files.find("lora", "a", field="prompt")
-    expected = hashlib.sha256(b"weights").hexdigest()[:12]
-    assert files.short_hash(file) == expected
-    assert NetworkFiles(tmp_path, hashes=HashBook(tmp_path / "hashes.json")).known_hash(path) == expected
+    expected = hashlib.sha256(b"weights").hexdigest()
+    assert files.hash_soon(file).result(60) == expected
+    known = NetworkFiles(tmp_path, hashes=HashBook(tmp_path / "hashes.json")).known_hash(path)
+    assert known == expected[:12]
     write(path, "a new title", b"weights")
     assert files.known_hash(path) == ""
-    assert files.short_hash(file) == expected
+    assert files.hash_soon(file).result(60) == expected
     path.unlink()
-    assert files.short_hash(file) == ""
+    assert files.hash_soon(file).result(60) == ""
 
 
 def request(**body: object) -> GenerationRequest:

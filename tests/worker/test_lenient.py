@@ -25,7 +25,11 @@ UNKNOWN: list[tuple[dict[str, Any], int, str]] = [
     (HIRES | {"hr_scheduler": "moon"}, 400, "Scheduler not found: 'moon'"),
     ({"override_settings": {"eta_dim": 1}}, 422, "override_settings.eta_dim: there is no such option"),
     ({"styles": ["Oil"]}, 422, "styles: no style 'Oil' in styles.csv; there are: Ink"),
-    ({"prompt": "a cat <lora:fur:1>"}, 422, "lora 'fur' is not in models/Lora; there are: none"),
+    (
+        {"prompt": "a cat <lora:fur:1>"},
+        422,
+        "lora 'fur' is not in models/Lora or LyCORIS; there are: none",
+    ),
 ]
 
 

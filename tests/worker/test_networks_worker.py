@@ -50,7 +50,7 @@ def test_a_lora_that_is_dropped_in_works_without_a_restart(painter: Any, data_di
     request_id = painter.put({**SMALL, "prompt": "a red circle <lora:late:1>"}, path=PATH)
     refused = painter.result(request_id)
     assert refused.tags["lastCode"] == "422"
-    said = "lora 'late' is not in models/Lora; there are: easel-shapes-arrow, easel-shapes-striped"
+    said = "lora 'late' is not in models/Lora or LyCORIS; there are: easel-shapes-arrow, easel-shapes-striped"
     assert said in json.loads(refused.data)["parameters"]["error_msg"]
     assert painter.status(request_id).state is not State.DEAD
 

@@ -62,11 +62,6 @@ class WorkerSettings(CommonSettings):
         ge=0,
         description="Seconds the running task may take after SIGTERM before it is given back.",
     )
-    allow_pickle: bool = Field(
-        False,
-        description="Load weights from pickles (.pth, .pt) too, with torch's restricted reader; otherwise "
-        "safetensors only.",
-    )
     sd_dynamic_cache: bool = Field(
         True,
         description="Keep models in memory for later tasks, as many as fit; otherwise the checkpoint used "

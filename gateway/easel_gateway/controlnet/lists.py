@@ -92,7 +92,8 @@ def model_list(request: Request, update: bool = True) -> ModelList:
 
 @router.get("/module_list")
 def module_list(request: Request, alias_names: bool = False) -> ModuleList:
-    """The preprocessors that need no file, or whose files are there. `alias_names`: by their labels."""
+    """The preprocessors that need no file, or whose files are there and may be read. `alias_names`: by their
+    labels."""
     found = {
         module.label if alias_names else module.name: module
         for module in in_order(_modules(gateway_of(request)))
@@ -136,7 +137,8 @@ def _models(gateway: Gateway) -> list[str]:
 
 
 def _modules(gateway: Gateway) -> list[Module]:
-    return available_modules(gateway.settings.data_dir / "models")
+    settings = gateway.settings
+    return available_modules(settings.data_dir / "models", allow_pickle=settings.allow_pickle)
 
 
 def _slider(slider: Slider) -> SliderItem:

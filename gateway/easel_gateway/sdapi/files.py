@@ -177,14 +177,14 @@ _LORAS = {
 
 @router.get("/sdapi/v1/loras", response_class=Response, responses=answers({"application/json": _LORAS}))
 async def loras(request: Request) -> Response:
-    """The LoRAs in models/Lora: a prompt names them by `name` or `alias`."""
+    """The LoRAs in models/Lora, then those in models/LyCORIS: a prompt names them by `name` or `alias`."""
     body = await asyncio.to_thread(_lora_list, gateway_of(request))
     return Response(body, media_type="application/json")
 
 
 def _lora_list(gateway: Gateway) -> bytes:
     # Made here, in a thread: the metadata of a folder full of LoRAs may be megabytes.
-    files = gateway.files.loras.files()
+    files = gateway.files.networks.listed("lora")
     return json.dumps([_lora(item, gateway) for item in files], ensure_ascii=False).encode("utf-8", "replace")
 
 

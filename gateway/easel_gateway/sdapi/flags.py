@@ -57,6 +57,7 @@ def cmd_flags(settings: GatewaySettings) -> dict[str, Any]:
         "ckpt_dir": models / "Stable-diffusion",
         "vae_dir": models / "VAE",
         "lora_dir": models / "Lora",
+        "lyco_dir_backcompat": models / "LyCORIS",
         "embeddings_dir": data / "embeddings",
         "hypernetwork_dir": models / "hypernetworks",
         "codeformer_models_path": models / "Codeformer",

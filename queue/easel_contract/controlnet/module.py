@@ -67,15 +67,19 @@ class Module:
         """The files that somebody still has to put there."""
         return [path for path in self.files(models) if not _is_there(path)]
 
-    def available(self, models: Path) -> bool:
-        """Whether a unit may name it: Easel can run it, and its files are there."""
-        return self.supported and not self.missing(models)
+    def available(self, models: Path, *, allow_pickle: bool) -> bool:
+        """Whether a unit may name it: Easel can run it, and its files are there and may be read."""
+        try:
+            self.require(models, allow_pickle=allow_pickle, field="module")
+        except ContractError:
+            return False
+        return True
 
-    def require(self, models: Path, *, field: str) -> None:
+    def require(self, models: Path, *, allow_pickle: bool, field: str) -> None:
         """Refuse a module that cannot be run.
 
         Raises:
-            ContractError: 422, names the files that are missing.
+            ContractError: 422, names the files that are missing, or are pickles where those are not allowed.
         """
         if not self.supported:
             raise ContractError(self.refusal, field=field, kind="not_supported")
@@ -84,6 +88,14 @@ class Module:
                 f"{self.name!r} needs what is missing: {', '.join(path.as_posix() for path in missing)}",
                 field=field,
                 kind="missing_file",
+            )
+        pickles = [path for path in self.files(models) if path.suffix and path.suffix.lower() != SAFETENSORS]
+        if pickles and not allow_pickle:
+            raise ContractError(
+                f"{self.name!r} needs {pickles[0].as_posix()}, which is a pickle and refused: convert it to "
+                f"{SAFETENSORS}, or set EASEL_ALLOW_PICKLE=true",
+                field=field,
+                kind="pickle",
             )
 
 

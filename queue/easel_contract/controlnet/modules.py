@@ -28,12 +28,13 @@ _SPELLINGS: Final = {
 }
 
 
-def available_modules(models: Path) -> list[Module]:
-    """The modules that can be run with the files below the directory `models`, which is looked into.
+def available_modules(models: Path, *, allow_pickle: bool) -> list[Module]:
+    """The modules that can be run with the files below the directory `models`, which is looked into; those
+    whose only files are pickles where `allow_pickle` is set.
 
     `AUTO` stands for another of its type, and is there where one of those is.
     """
-    found = [module for module in TABLE if module.available(models)]
+    found = [module for module in TABLE if module.available(models, allow_pickle=allow_pickle)]
     kinds = [kind for module in found if module.name != AUTO for kind in module.types]
     return [module for module in found if module.name != AUTO or set(module.types) & set(kinds)]
 

@@ -15,7 +15,6 @@ from easel_contract.controlnet import MODULES
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.networks import NETWORKS
-from easel_worker.upscaling.errors import WeightsError
 
 from . import random_files
 from .pictures import disc
@@ -227,28 +226,30 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "annotators/7_model.pth"
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"7_model\.pth"):
-        map_of(annotators_of(tmp_path), "softedge_teed")
+    field = "alwayson_scripts.controlnet.args[1].module"
+    with pytest.raises(ContractError, match=r"7_model\.pth") as refused:
+        annotators_of(tmp_path).run("softedge_teed", disc(), field=field)
+    assert (refused.value.field, refused.value.status) == (field, 422)
 
 
 def test_the_weights_of_something_else_are_told_from_broken_ones(models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "annotators"
     folder.mkdir()
     (folder / "7_model.pth").write_bytes((models / "annotators/table5_pidinet.pth").read_bytes())
-    with pytest.raises(WeightsError, match=r"7_model\.pth is not the file of this preprocessor"):
+    with pytest.raises(ContractError, match=r"7_model\.pth is not the file of this preprocessor"):
         map_of(annotators_of(tmp_path), "softedge_teed")
     torch.save([1, 2, 3], folder / "7_model.pth")
-    with pytest.raises(WeightsError, match="no named weights"):
+    with pytest.raises(ContractError, match="no named weights"):
         map_of(annotators_of(tmp_path), "softedge_teed")
 
 
 def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "annotators" / MODULES["depth_anything"].weights[0]
     random_files.write_upernet(folder)
-    with pytest.raises(WeightsError, match=folder.name):
+    with pytest.raises(ContractError, match=folder.name):
         map_of(annotators_of(tmp_path, allow_pickle=False), "depth_anything")
     random_files.write_oneformer(tmp_path / "annotators" / MODULES["oneformer_coco"].weights[0], 150)
-    with pytest.raises(WeightsError, match="150 classes"):
+    with pytest.raises(ContractError, match="150 classes"):
         map_of(annotators_of(tmp_path, allow_pickle=False), "oneformer_coco")
 
 
@@ -260,6 +261,6 @@ def test_a_pickle_that_would_run_something_does_not(tmp_path: Path) -> None:
     folder = tmp_path / "annotators"
     folder.mkdir()
     torch.save({"weights": Harmful()}, folder / "ControlNetHED.pth")
-    with pytest.raises(WeightsError, match=r"ControlNetHED\.pth"):
+    with pytest.raises(ContractError, match=r"ControlNetHED\.pth"):
         map_of(annotators_of(tmp_path), "hed")
     assert not (tmp_path / "ran").exists()

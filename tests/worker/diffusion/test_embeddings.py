@@ -122,10 +122,10 @@ def test_what_cannot_be_used_is_listed_with_its_reason(folder: Path, checkpoint:
         "lora": "holds 2 tensors, none of them emb_params or clip_l and clip_g",
         "nan": "has values that are not finite",
         "cube": "has shape (1, 2, 16), not (vectors, width)",
-        " ": "the file's name has no tokens",
+        " ": "has a name without tokens",
         "torn": "cannot be read",
         "old": "is a pickle",
-        "good.safetensors": "another file has the same name",
+        "good.safetensors": "another has the same name",
     }
     assert found.skipped.keys() == reasons.keys()
     for name, reason in reasons.items():

@@ -147,6 +147,54 @@ def test_what_is_written_in_a_header_is_no_other_lora(painter: Desk) -> None:
         copy.unlink()
 
 
+def test_a_task_does_not_wait_for_a_hash_before_it_answers(painter: Desk) -> None:
+    path = painter.models / "Lora" / "large.safetensors"
+    save_file(load_file(path.with_name("ink.safetensors")), path, {"note": "never read before"})
+    try:
+        with painter.handler._library.hashes._reading:  # as while another file is read
+            rendered = painter.run(prompt="<lora:large:1>")[0]
+            [use] = rendered.plan.job.pictures[0].networks
+            assert use.sha256 is not None
+            assert not use.sha256.done()
+        told = painter.decoded(painter.handler.publish(painter.task(), rendered))["info"]
+        assert told["extra_generation_params"]["Lora hashes"] == f"large: {body_hash(path)}"
+    finally:
+        path.unlink()
+
+
+def test_the_lycoris_folder_serves_too(painter: Desk, plain: Any) -> None:
+    source, folder = painter.models / "Lora" / "ink.safetensors", painter.models / "LyCORIS"
+    folder.mkdir(exist_ok=True)
+    path = folder / "glow.safetensors"
+    shutil.copyfile(source, path)
+    try:
+        expected = painter.image(prompt=f"{PROMPT}<lora:ink:1>")
+        assert difference(expected, plain) > 2
+        for tag in ("<lora:glow:1>", "<lyco:glow:1>"):
+            np.testing.assert_array_equal(painter.image(prompt=PROMPT + tag), expected)
+    finally:
+        path.unlink()
+
+
+def test_an_embedding_in_a_loras_file_is_meant_where_the_lora_is_named(painter: Desk) -> None:
+    path = painter.models / "Lora" / "pivot.safetensors"
+    tensors = load_file(path.with_name("text.safetensors"))
+    vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(3))
+    save_file({**tensors, "bundle_emb.zorglub.emb_params": vectors}, path)
+    try:
+        prompt = f"{PROMPT} zorglub"
+        told = info(painter, prompt=f"{prompt}<lora:pivot:0.5>")
+        assert told["extra_generation_params"]["TI hashes"].startswith("zorglub: ")
+        assert "warnings" not in told
+        worn = painter.image(prompt=f"{prompt}<lora:pivot:0.5>")
+        assert difference(worn, painter.image(prompt=f"{prompt}<lora:text:0.5>")) > 0
+        assert "TI hashes" not in info(painter, prompt=f"{prompt}<lora:text:0.5>")["infotexts"][0]
+        named = painter.image(prompt=f"{PROMPT}<lora:pivot:0.5>", negative_prompt="zorglub")
+        assert difference(named, painter.image(prompt=f"{PROMPT}<lora:pivot:0.5>")) > 0
+    finally:
+        path.unlink()
+
+
 def test_pictures_with_networks_of_their_own_are_drawn_apart(painter: Desk, plain: Any) -> None:
     """A prompt matrix: some of its pictures name a LoRA, others none; in one batch each is as if alone."""
     matrix = {"script_name": "prompt matrix", "script_args": [False, False, "positive", "comma", 0]}
@@ -155,9 +203,10 @@ def test_pictures_with_networks_of_their_own_are_drawn_apart(painter: Desk, plai
     assert len(images) == 2
     assert difference(images[0], plain) < 0.5
     assert difference(images[1], images[0]) > 2
-    told = [shot.facts.get("Lora hashes") for shot in rendered.result.shots]
-    assert told[0] is None
-    assert str(told[1]).startswith("ink: ")
+    answer = painter.decoded(painter.handler.publish(painter.task(), rendered))
+    without, with_ink = answer["info"]["infotexts"][-2:]
+    assert "Lora hashes" not in without
+    assert "Lora hashes: " in with_ink
 
 
 def test_an_xyz_plot_varies_the_weight_by_search_and_replace(painter: Desk, plain: Any) -> None:
@@ -300,7 +349,10 @@ def test_a_hypernetwork_by_tag_or_by_option(painter: Desk, plain: Any) -> None:
 
 
 REFUSED = [
-    ("<lora:nobody:1>", r"lora 'nobody' is not in models/Lora; there are: for-xl, ink, oil, text"),
+    (
+        "<lora:nobody:1>",
+        r"lora 'nobody' is not in models/Lora or LyCORIS; there are: for-xl, ink, oil, text",
+    ),
     ("<hypernet:nobody:1>", r"hypernet 'nobody' is not in models/hypernetworks; there are: haze"),
     ("<lora:ink:much>", r"te 'much' is not a number"),
     ("<lora:ink:1>" * 65, r"65 networks in one prompt; at most 64"),

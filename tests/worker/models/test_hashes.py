@@ -26,8 +26,10 @@ def test_who_asks_does_not_wait_for_the_file(tmp_path: Path) -> None:
     """A pipe gives nothing before somebody writes: a file as slow as can be."""
     path = tmp_path / "slow.safetensors"
     os.mkfifo(path)
-    future = HashBook().soon([path])
+    book = HashBook()
+    future = book.soon([path])
     assert not future.done()
+    assert book.soon([path]) is future, "whoever asks meanwhile waits for the same reader"
     path.write_bytes(b"weights")
     assert future.result(60) == DIGEST
 

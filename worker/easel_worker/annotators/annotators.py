@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     import torch
 
     from easel_worker.diffusion.attention.clip_vision import ClipView
-
-SAFE = ".safetensors"
 
 ENCODERS = frozenset(
     {
@@ -101,8 +100,7 @@ class Annotators:
             field: What errors name.
 
         Raises:
-            ContractError: as `check`.
-            WeightsError: a file cannot be used; names it.
+            ContractError: as `check`; or 422, a file cannot be used (names it).
         """
         self.check(module, field=field)
         known = MODULES[module]
@@ -118,7 +116,8 @@ class Annotators:
         padded, unpad = at_resolution(picture, round(_settled(known.resolution, resolution)))
         if make is not None:
             return Annotation(unpad(make(padded, controls)))
-        made = self._network(known)(padded, controls, **NETWORKS[module].options)
+        with _told_of(field):
+            made = self._network(known)(padded, controls, **NETWORKS[module].options)
         if isinstance(made, Pose):
             whole = unpad(padded)
             made = made.model_copy(update={"canvas_width": whole.shape[1], "canvas_height": whole.shape[0]})
@@ -136,12 +135,12 @@ class Annotators:
             mask: (h, w), 0 hides a pixel.
 
         Raises:
-            ContractError: as `check`.
-            WeightsError: the file cannot be used; names it.
+            ContractError: as `run`.
         """
         self.check(module, field=field)
         paths = tuple(MODULES[module].files(self._models))
-        encoder = self._kept("clip_vision", paths, lambda: self._encoder(paths[0]))
+        with _told_of(field):
+            encoder = self._kept("clip_vision", paths, lambda: self._encoder(paths[0]))
         view: ClipView = encoder.look(picture, mask)
         return view
 
@@ -152,21 +151,13 @@ class Annotators:
     def _refusal(self, name: str, *, field: str) -> ContractError | None:
         module = MODULES[name]
         try:
-            module.require(self._models, field=field)
+            module.require(self._models, allow_pickle=self._allow_pickle, field=field)
         except ContractError as error:
             return error
         if self.needs_torch(name) and name not in NETWORKS and name not in ENCODERS:
             return ContractError(
                 f"{name!r} does nothing by itself; it takes an adapter", field=field, kind="not_supported"
             )
-        for path in module.files(self._models):
-            if path.is_file() and path.suffix.lower() != SAFE and not self._allow_pickle:
-                return ContractError(
-                    f"{name!r} needs {path.as_posix()}, which is a pickle and refused: convert it to "
-                    f"{SAFE}, or set EASEL_ALLOW_PICKLE=true",
-                    field=field,
-                    kind="pickle",
-                )
         return None
 
     def _network(self, module: Module) -> Any:
@@ -201,6 +192,15 @@ class Annotators:
             self.unload()  # first, so that two are never in memory
             self._loaded = key, load()
         return self._loaded[1]
+
+
+@contextmanager
+def _told_of(field: str) -> Iterator[None]:
+    """A file that cannot be used is told of the field that asked for it: another delivery finds the same."""
+    try:
+        yield
+    except WeightsError as error:
+        raise ContractError(str(error), field=field, kind="broken_file") from error
 
 
 def _settled(slider: Slider | None, value: float | None) -> float:

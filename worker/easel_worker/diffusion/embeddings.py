@@ -32,7 +32,8 @@ _Stamp = tuple[int, int, int]
 class Embedding:
     """One embedding, fit for a checkpoint's encoders.
 
-    vectors: float32, (count, width), by the encoder's role. sha256: of the file, 64 hex digits.
+    vectors: float32, (count, width), by the encoder's role. sha256: of the file, or of the vectors where they
+    are a part of one; 64 hex digits.
     """
 
     name: str
@@ -48,6 +49,16 @@ class Embedding:
     def short_hash(self) -> str:
         """What the infotext's ``TI hashes`` shows."""
         return self.sha256[:12]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredEmbedding:
+    """An embedding as it is stored, for whichever checkpoint. name: by which prompts mean it. place: where it
+    is. content: its vectors by encoder, or why it has none."""
+
+    name: str
+    place: str
+    content: _Content
 
 
 class EmbeddingTable:
@@ -86,20 +97,25 @@ class EmbeddingFolder:
     def __init__(self, folder: Path, *, allow_pickles: bool = False) -> None:
         self._folder = folder
         self._allow_pickles = allow_pickles
-        self._files: dict[Path, tuple[_Stamp, _Content]] = {}
+        self._files: dict[Path, tuple[_Stamp, StoredEmbedding]] = {}
         self._newest: tuple[object, EmbeddingTable] | None = None
 
-    def table(self, encoders: Sequence[TextEncoder]) -> EmbeddingTable:
-        """Look at the directory, and tell which of its embeddings fit a checkpoint with these encoders."""
-        contents = self._contents()
+    def table(
+        self, encoders: Sequence[TextEncoder], bundled: Sequence[StoredEmbedding] = ()
+    ) -> EmbeddingTable:
+        """Look at the directory, and tell which of its embeddings fit a checkpoint with these encoders.
+
+        bundled: further ones, which win over files of the same name.
+        """
+        stored = [*bundled, *self._stored()]
         # Compared with the objects themselves, so that none of them can make way for another of the same id.
-        key = (contents, [(e.role, e.width, e.tokenizer) for e in encoders])
+        key = (stored, [(e.role, e.width, e.tokenizer) for e in encoders])
         if self._newest is None or self._newest[0] != key:
-            self._newest = (key, _table(contents, encoders))
+            self._newest = (key, _table(stored, encoders))
         return self._newest[1]
 
-    def _contents(self) -> list[tuple[Path, _Content]]:
-        seen: dict[Path, tuple[_Stamp, _Content]] = {}
+    def _stored(self) -> list[StoredEmbedding]:
+        seen: dict[Path, tuple[_Stamp, StoredEmbedding]] = {}
         for path in sorted(self._folder.rglob("*")):
             if path.suffix.lower() not in SUFFIXES:
                 continue
@@ -112,10 +128,10 @@ class EmbeddingFolder:
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             known = self._files.get(path)
             if known is None or known[0] != stamp:
-                known = (stamp, self._read(path, stat.st_size))
+                known = (stamp, StoredEmbedding(path.stem, path.name, self._read(path, stat.st_size)))
             seen[path] = known
         self._files = seen
-        return [(path, content) for path, (_, content) in seen.items()]
+        return [stored for _, stored in seen.values()]
 
     def _read(self, path: Path, size: int) -> _Content:
         """The tensors of a file by encoder, or why there are none."""
@@ -146,6 +162,22 @@ _Content = _Vectors | str
 
 class _NoEmbeddingError(Exception):
     pass
+
+
+def stored_part(name: str, place: str, tensors: Mapping[str, torch.Tensor]) -> StoredEmbedding:
+    """An embedding that is a part of a file.
+
+    tensors: "clip_l" and "clip_g" for SDXL, "emb_params" or a single one of any name for others; (vectors,
+    width).
+    """
+    try:
+        vectors = _named(tensors)
+    except _NoEmbeddingError as error:
+        return StoredEmbedding(name, place, str(error))
+    digest = hashlib.sha256()
+    for key in sorted(vectors):
+        digest.update(vectors[key].numpy().tobytes())
+    return StoredEmbedding(name, place, _Vectors(vectors, digest.hexdigest()))
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
@@ -183,24 +215,26 @@ def _named(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return vectors
 
 
-def _table(contents: Sequence[tuple[Path, _Content]], encoders: Sequence[TextEncoder]) -> EmbeddingTable:
+def _table(every: Sequence[StoredEmbedding], encoders: Sequence[TextEncoder]) -> EmbeddingTable:
     loaded: dict[str, Embedding] = {}
     skipped: dict[str, str] = {}
-    for path, content in contents:
-        if path.stem in loaded:
-            skipped[path.name] = "another file has the same name"
+    for stored in every:
+        if stored.name in loaded:
+            skipped[stored.place] = "another has the same name"
             continue
-        fitted = content if isinstance(content, str) else _fit(path.stem, content, encoders)
+        content = stored.content
+        fitted = content if isinstance(content, str) else _fit(stored.name, content, encoders)
         if isinstance(fitted, str):
-            skipped[path.stem] = fitted
+            skipped[stored.name] = fitted
         else:
-            loaded[path.stem] = fitted
+            loaded[stored.name] = fitted
+            skipped.pop(stored.name, None)
     names = list(loaded)
     ids = dict(zip(names, encoders[0].tokenize(names), strict=True)) if names else {}
     for name in names:
         if not ids[name]:
             del loaded[name]
-            skipped[name] = "the file's name has no tokens; give it one with letters"
+            skipped[name] = "has a name without tokens; give it one with letters"
     return EmbeddingTable(loaded, skipped, ids)
 
 

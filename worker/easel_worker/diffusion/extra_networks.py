@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import torch
 
+from easel_worker.diffusion.embeddings import StoredEmbedding
 from easel_worker.diffusion.hypernetwork import Hypernetwork, hooks_for, read_hypernetwork
 from easel_worker.diffusion.lora.adapters import Adapters, Hook
 from easel_worker.diffusion.lora.file import (
@@ -41,7 +43,7 @@ class NetworkUse:
     """One network that a picture's prompt asks for, and how strongly.
 
     kind: "lora" or "hypernet". name: as the prompt has it. te, unet, dyn: see `NetworkTag`; a hypernetwork
-    has `unet` alone. short_hash: what the infotext tells of it.
+    has `unet` alone. sha256: what the infotext tells of it, maybe still being computed; None: nothing.
     """
 
     kind: str
@@ -50,7 +52,7 @@ class NetworkUse:
     te: float = 1.0
     unet: float = 1.0
     dyn: int | None = None
-    short_hash: str = ""
+    sha256: Future[str] | None = field(default=None, compare=False)
 
     @property
     def acts(self) -> bool:
@@ -64,11 +66,13 @@ class Attached:
 
     text_key: names what has changed its text encoders; for `TextModel`. used: the networks that act, or
     would if their multipliers were not 0. problems: what is otherwise than asked, a sentence each.
+    embeddings: the textual inversions in their files, for `TextModel` too.
     """
 
     text_key: Hashable
     used: tuple[NetworkUse, ...]
     problems: tuple[str, ...] = ()
+    embeddings: tuple[StoredEmbedding, ...] = ()
 
 
 NOTHING = Attached((), ())
@@ -168,6 +172,7 @@ class _Making:
         self._used: list[NetworkUse] = []
         self._problems: list[str] = []
         self._text: list[tuple[Any, ...]] = []
+        self._embeddings: dict[str, StoredEmbedding] = {}
 
     def add(self, use: NetworkUse) -> None:
         try:
@@ -190,7 +195,9 @@ class _Making:
             raise NetworkError(
                 f"prompt: with these networks the weights overflow: {names}; use smaller multipliers"
             ) from None
-        told = Attached(tuple(self._text), tuple(self._used), tuple(self._problems))
+        told = Attached(
+            tuple(self._text), tuple(self._used), tuple(self._problems), tuple(self._embeddings.values())
+        )
         self._checkpoint.adapters.keep(key, told, replacements, self._hooks)
 
     def _add_lora(self, use: NetworkUse) -> None:
@@ -223,12 +230,21 @@ class _Making:
                 f"prompt: lora {use.name[:100]!r}: {len(lost)} of its weights are for nothing in"
                 f" {self._checkpoint.name}: {shorten(lost)}"
             )
+        self._bring(use, file.embeddings)
         for target, change in fitting:
             multiplier = use.unet if target.side == "unet" else use.te
             if multiplier:
                 self._shares.setdefault(target, []).append(Share(change, multiplier, use.dyn))
         if use.te and any(target.side == "text" for target, _ in fitting):
             self._text.append((use.path, stamp_of(use.path), use.te, use.dyn))
+
+    def _bring(self, use: NetworkUse, embeddings: Sequence[StoredEmbedding]) -> None:
+        for one in embeddings:
+            if self._embeddings.setdefault(one.name, one) is not one:
+                self._problems.append(
+                    f"prompt: lora {use.name[:100]!r}: its embedding {one.name[:100]!r} was left out, because"
+                    " one before it has another of that name"
+                )
 
     def _misfit(self, use: NetworkUse, file: LoraFile, names: Sequence[str]) -> str:
         wanted = int(self._checkpoint.unet.config.cross_attention_dim)

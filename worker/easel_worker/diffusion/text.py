@@ -21,7 +21,7 @@ from easel_worker.diffusion.text_encoders import TextEncoder, text_encoders
 
 if TYPE_CHECKING:
     from easel_worker.diffusion.checkpoint import Checkpoint
-    from easel_worker.diffusion.embeddings import Embedding, EmbeddingFolder
+    from easel_worker.diffusion.embeddings import Embedding, EmbeddingFolder, StoredEmbedding
 
 _REMEMBERED_BYTES = 64 * 1024**2
 """Encodings that a checkpoint keeps. A chunk of SD 1.5 takes 236 kB in fp32, one of SDXL 315 kB in fp16."""
@@ -99,8 +99,9 @@ class ConditioningCache:
 class TextModel:
     """A checkpoint's text side, ready to encode. Cheap to make: one per job.
 
-    embeddings: where textual inversions lie; None for none. adapters: names what has changed the encoders'
-    weights (LoRAs with their multipliers), so that a cached encoding is not taken for another's.
+    embeddings: where textual inversions lie; None for none. bundled: further ones, for this job alone.
+    adapters: names what has changed the encoders' weights (LoRAs with their multipliers), so that a cached
+    encoding is not taken for another's.
     """
 
     def __init__(
@@ -109,11 +110,12 @@ class TextModel:
         options: TextOptions = TextOptions(),
         *,
         embeddings: EmbeddingFolder | None = None,
+        bundled: Sequence[StoredEmbedding] = (),
         adapters: Hashable = (),
     ) -> None:
         self.options = options
         self.encoders: tuple[TextEncoder, ...] = text_encoders(checkpoint, clip_l_skip=options.clip_l_skip)
-        self.embeddings = embeddings.table(self.encoders) if embeddings else None
+        self.embeddings = embeddings.table(self.encoders, bundled) if embeddings else None
         self._dtype = checkpoint.dtype
         self._cache = checkpoint.conditionings
         self._key = (options, self.embeddings.version if self.embeddings else (), adapters)

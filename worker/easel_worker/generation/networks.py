@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from easel_contract.errors import ContractError
 from easel_contract.needs import OPTION_NETWORKS
-from easel_contract.network_files import NetworkFiles
+from easel_contract.network_files import HASH_DIGITS, NetworkFiles
 from easel_contract.options import RenderOptions
 from easel_worker.diffusion.checkpoint import Checkpoint
-from easel_worker.diffusion.extra_networks import NetworkUse
+from easel_worker.diffusion.extra_networks import NOTHING, Attached, NetworkUse
 from easel_worker.diffusion.prompts.networks import LORA, NetworkTag, cut_networks
 from easel_worker.generation.job import Job, Picture
 from easel_worker.generation.studio import Studio
@@ -18,6 +20,20 @@ MAX_NETWORKS = 64
 """Tags of one prompt. Each costs a sum over all weights that it changes."""
 
 LORA_HASHES = "Lora hashes"
+
+
+@dataclass(frozen=True)
+class LoraHashes:
+    """What infotexts tell of the LoRAs that were attached: names and hashes, which may still be computed."""
+
+    named: tuple[tuple[str, Future[str]], ...]
+
+    def text(self) -> str | None:
+        """Each name once, with its hash; waits for the hashes. None where no file is there any more."""
+        told = [
+            f"{name}: {sha256[:HASH_DIGITS]}" for name, future in self.named if (sha256 := future.result())
+        ]
+        return ", ".join(dict.fromkeys(told)) or None
 
 
 def with_chosen_networks(prompt: str, options: RenderOptions) -> str:
@@ -59,31 +75,33 @@ def networks_of(
 
 def _use(tag: NetworkTag, files: NetworkFiles, field: str) -> NetworkUse:
     file = files.find(tag.kind, tag.name, field=field)
-    short_hash = files.short_hash(file) if tag.kind == LORA else ""
-    return NetworkUse(tag.kind, tag.name, file.path, tag.te, tag.unet, tag.dyn, short_hash)
+    sha256 = files.hash_soon(file) if tag.kind == LORA else None
+    return NetworkUse(tag.kind, tag.name, file.path, tag.te, tag.unet, tag.dyn, sha256)
 
 
 def attach_networks(
     job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studio: Studio, *, refiner: bool = False
-) -> Hashable:
+) -> Attached:
     """Let the networks of a batch act on a checkpoint until the batch ends, and tell of them. All pictures of
-    a batch have the same. Returns what `TextModel` takes as `adapters`.
+    a batch have the same.
 
     Raises:
         NetworkError: a network does not fit, and the request is strict.
     """
     if studio.networks is None:
-        return ()
+        return NOTHING
     attached = studio.networks.attach(
         checkpoint, batch[0].networks, strict=job.strict_networks, secondary=refiner
     )
     studio.problems.extend(attached.problems)
     if job.options.lora_add_hashes_to_infotext and not refiner:
-        before = str(studio.told.get(LORA_HASHES, ""))
-        named = [f"{_plain(use.name)}: {use.short_hash}" for use in attached.used if use.short_hash]
+        named = tuple((_plain(use.name), use.sha256) for use in attached.used if use.sha256 is not None)
+        before = studio.told.get(LORA_HASHES)
+        if isinstance(before, LoraHashes):
+            named = (*before.named, *named)
         if named:
-            studio.told[LORA_HASHES] = ", ".join(dict.fromkeys([*filter(None, before.split(", ")), *named]))
-    return attached.text_key
+            studio.told[LORA_HASHES] = LoraHashes(named)
+    return attached
 
 
 def _plain(name: str) -> str:

@@ -305,7 +305,7 @@ def _text_model(
 ) -> TextModel:
     """The checkpoint's text side, with the pass's networks in the whole checkpoint from here on."""
     options = job.options
-    adapters = attach_networks(job, the_pass.batch, checkpoint, studio, refiner=refiner)
+    attached = attach_networks(job, the_pass.batch, checkpoint, studio, refiner=refiner)
     return TextModel(
         checkpoint,
         TextOptions(
@@ -315,7 +315,8 @@ def _text_model(
             clip_l_skip=options.sdxl_clip_l_skip,
         ),
         embeddings=studio.embeddings,
-        adapters=adapters,
+        bundled=attached.embeddings,
+        adapters=attached.text_key,
     )
 
 

@@ -21,6 +21,7 @@ from easel_contract.results import Outcome, a1111_result, eas_result
 from easel_contract.vae_files import VaeFile
 from easel_store import Store
 from easel_worker.generation.job import Job
+from easel_worker.generation.networks import LoraHashes
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
 from easel_worker.outputs.record import GenerationRecord, ImageFacts
@@ -164,7 +165,12 @@ def _facts(rendered: Rendered) -> list[ImageFacts]:
             shot.picture.negative_prompt,
             shot.picture.seed,
             shot.picture.subseed,
-            extra=shot.facts,
+            extra=_settled(shot.facts),
         )
         for shot in shots
     ]
+
+
+def _settled(facts: Mapping[str, object]) -> Mapping[str, object]:
+    """Facts as infotexts tell them. Waits for the hashes of LoRAs, as `_short` does for a checkpoint's."""
+    return {key: fact.text() if isinstance(fact, LoraHashes) else fact for key, fact in facts.items()}

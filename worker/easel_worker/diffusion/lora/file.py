@@ -11,8 +11,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from easel_worker.diffusion.embeddings import StoredEmbedding
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.libraries import safe_open
+from easel_worker.diffusion.lora.bundled import parted
 from easel_worker.diffusion.lora.changes import Change, Scaling, UnknownKindError, read_change
 from easel_worker.diffusion.lora.keys import by_module, shorten
 from easel_worker.diffusion.lora.kinds import size_of
@@ -32,12 +34,14 @@ class LoraFile:
 
     modules: by the file's own names. unknown: tensors that mean nothing here. width: how many features the
     attention to the text was trained for, None where the file does not touch it; it tells the family.
+    embeddings: textual inversions that it brings along.
     """
 
     modules: Mapping[str, Change]
     unknown: tuple[str, ...]
     width: int | None
     nbytes: int
+    embeddings: tuple[StoredEmbedding, ...] = ()
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -107,12 +111,13 @@ def read_lora(path: Path, *, allow_pickle: bool = False) -> LoraFile:
     """
     stored, metadata = read_tensors(path, allow_pickle=allow_pickle)
     tensors = {name: value for name, value in stored.items() if isinstance(value, torch.Tensor)}
-    found, unknown = by_module(tensors)
+    embeddings, others = parted(tensors, path.name)
+    found, unknown = by_module(others)
     scaling = _Scalings(metadata)
     modules: dict[str, Change] = {}
     for name, parts in found.items():
         if parts.keys() <= {"weight"}:
-            # A tensor called just so is a weight of something else, such as a bundled embedding.
+            # A tensor called just so is a weight of something else.
             unknown += [f"{name}.{part}" for part in parts]
             continue
         try:
@@ -121,7 +126,7 @@ def read_lora(path: Path, *, allow_pickle: bool = False) -> LoraFile:
             raise NetworkError(f"{path.name}: {name[:120]}: {error}") from None
     if not modules:
         raise NetworkError(f"{path.name} is no LoRA; it holds {shorten(stored) or 'nothing'}")
-    return LoraFile(modules, tuple(unknown), _width(modules), size_of(tensors))
+    return LoraFile(modules, tuple(unknown), _width(modules), size_of(tensors), embeddings)
 
 
 def read_tensors(path: Path, *, allow_pickle: bool) -> tuple[dict[str, Any], Mapping[str, str]]:

@@ -12,6 +12,7 @@ from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import ClipVision, load_clip_vision
 from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
 from easel_worker.diffusion.control import ControlModel, file_kind, load_control
+from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import require_eyes
 from easel_worker.generation.control.kinds import Kind, check_kind
 from easel_worker.models.cache import Cacheable, Key
@@ -48,8 +49,7 @@ class ControlModels:
         """A network that follows a map.
 
         Raises:
-            ContractError: the file is an IP-Adapter, or gone.
-            CheckpointError: it cannot be used.
+            ContractError: 422: the file is an IP-Adapter, gone, or cannot be used.
         """
 
         def load() -> ControlModel:
@@ -78,7 +78,7 @@ class ControlModels:
         return self._get(IP_ADAPTER, file.stem, file.path, load, field)
 
     def eyes(self, name: str, field: str) -> ClipVision:
-        """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError where its file is missing."""
+        """An image encoder, ``clip_h`` or ``clip_g``. Raises ContractError, its file is missing or broken."""
         path = require_eyes(self._models, name, allow_pickle=self._allow_pickle, field=field)
 
         def load() -> ClipVision:
@@ -102,11 +102,14 @@ class ControlModels:
                 f"{name} cannot be read: {error.strerror or error}", field=field, kind="missing_file"
             ) from None
         weights = [file for file in files if file.suffix != ".json"]
-        found = cache.get(
-            Key(kind, name, path, stamp),
-            load,
-            expected=lambda: expected_nbytes(weights, self._loader.dtype),
-        )
+        try:
+            found = cache.get(
+                Key(kind, name, path, stamp),
+                load,
+                expected=lambda: expected_nbytes(weights, self._loader.dtype),
+            )
+        except CheckpointError as error:
+            raise ContractError(str(error), field=field, kind="broken_file") from error
         cache.keep_newest(KINDS, self._keep)
         return found
 

@@ -92,9 +92,9 @@ class BatchControl:
             second: It is a hires pass.
 
         Raises:
-            ContractError: a unit's module cannot run, its model is missing or of another kind.
+            ContractError: a unit's module cannot run, its model is missing or of another kind, or a file of
+                either is broken.
             JobError: a model is of another family than the checkpoint, or takes other weights.
-            CheckpointError: a model's file is broken.
         """
         prompts: list[Acting] = []
         self._acted = []
