@@ -158,6 +158,39 @@ async def test_embeddings_tell_their_vectors_and_skip_what_is_none(gateway: Runn
     assert list(found["skipped"]) == ["broken", "old"]
 
 
+async def test_embeddings_of_another_kind_of_checkpoint_are_skipped(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(allow_pickle=True)
+    folder = gateway.settings.data_dir / "embeddings"
+    write_weights(folder / "one.safetensors", {"emb_params": [3, 12]})
+    write_weights(folder / "xl.safetensors", {"clip_l": [2, 12], "clip_g": [2, 20]})
+    (folder / "old.pt").write_bytes(b"a pickle, which may be opened")
+
+    async def loaded(checkpoint: str) -> list[str]:
+        response = await gateway.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": checkpoint})
+        assert response.status_code == 200, response.text
+        found = await listed(gateway, "embeddings")
+        assert {*found["loaded"], *found["skipped"]} == {"one", "xl", "old"}
+        return sorted(found["loaded"])
+
+    assert sorted((await listed(gateway, "embeddings"))["loaded"]) == ["old", "one", "xl"], "no checkpoint"
+    models = gateway.settings.checkpoint_dir
+    text = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+    write_weights(models / "small.safetensors", {text: [7, 12], "other.weight": [3, 3]})
+    first, second = f"conditioner.embedders.0.{text}", "conditioner.embedders.1.model.token_embedding.weight"
+    write_weights(models / "large.safetensors", {first: [7, 12], second: [7, 20]})
+    (models / "old.ckpt").write_bytes(b"a pickle")
+    parts = models / "folder"
+    for part, width in (("text_encoder", 12), ("text_encoder_2", 20)):
+        (parts / part).mkdir(parents=True)
+        (parts / part / "config.json").write_text(json.dumps({"hidden_size": width}))
+    (parts / "model_index.json").write_text("{}")
+    assert await loaded("small") == ["old", "one"]
+    assert await loaded("large") == await loaded("folder") == ["old", "xl"]
+    assert await loaded("old.ckpt") == ["old", "one", "xl"], "nothing tells"
+    (parts / "text_encoder" / "config.json").write_text("[]")
+    assert await loaded("folder") == ["old", "one", "xl"]
+
+
 async def test_loras_tell_alias_and_metadata(gateway: RunningGateway) -> None:
     folder = gateway.settings.data_dir / "models" / "Lora"
     metadata = {

@@ -103,12 +103,17 @@ def test_safetensors_stand_in_for_a_pickle_and_a_file_for_an_encoders_folder(tmp
         assert module.available(tmp_path, allow_pickle=False)
 
 
-def test_what_easel_cannot_run_is_refused_whatever_files_there_are(tmp_path: Path) -> None:
-    module = next(module for module in MODULES.values() if not module.supported)
+@pytest.mark.parametrize("name", [name for name, module in MODULES.items() if not module.supported])
+def test_what_easel_cannot_run_is_refused_with_the_reason_whatever_files_there_are(
+    tmp_path: Path, name: str
+) -> None:
+    module = MODULES[name]
     fill(tmp_path, module)
     assert module not in available_modules(tmp_path, allow_pickle=True)
-    with pytest.raises(ContractError, match="not supported"):
-        module.require(tmp_path, allow_pickle=True, field="module")
+    with pytest.raises(ContractError, match=r"is not supported by this version of Easel: \w+") as told:
+        module.require(tmp_path, allow_pickle=True, field="a.module")
+    assert (told.value.status, told.value.field) == (422, "a.module")
+    assert told.value.message.startswith(repr(name))
 
 
 def test_types_choose_the_usual_module_where_it_is_there_and_the_first_otherwise() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,18 @@ from pathlib import Path
 import pytest
 from diffusers import StableDiffusionPipeline
 
+import easel_shapes
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.errors import ContractError
 from easel_shapes.companions import COMPANIONS
 from easel_worker.diffusion.tokenizer import clip_tokenizer
-from easel_worker.models.starter import NAME, ensure_checkpoint
+from easel_worker.models.starter import (
+    NAME,
+    ensure_checkpoint,
+    ensure_companions,
+    install_shapes,
+    install_starter,
+)
 
 
 def add(folder: Path, name: str, weights: bytes = b"") -> Path:
@@ -130,6 +138,49 @@ def test_the_starter_is_built_only_into_an_empty_directory(tmp_path: Path) -> No
     ensure_checkpoint(Library(tmp_path / "used"), build)
 
     assert built == [tmp_path / "fresh" / NAME]
+
+
+def test_a_shipped_model_without_its_companions_is_given_them_once(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "Stable-diffusion"
+    target = folder / NAME
+
+    def there() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "models").glob("*/*.safetensors"))
+
+    ensure_companions(folder)
+    assert there() == [], "no shipped model"
+    install_shapes(target)  # as releases before the companions did
+    ensure_companions(folder)
+    assert there() == sorted(COMPANIONS)
+    gone = tmp_path / "models" / "Lora" / "easel-shapes-arrow.safetensors"
+    gone.unlink()
+    ensure_companions(folder)
+    assert not gone.exists(), "the operator has deleted it"
+
+
+def test_a_fresh_directorys_companions_do_not_come_back_either(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "Stable-diffusion"
+    install_starter(folder / NAME)
+    gone = tmp_path / "models" / "ControlNet" / "easel-shapes-edges.safetensors"
+    gone.unlink()
+    ensure_companions(folder)
+    assert not gone.exists()
+
+
+def test_companions_are_for_the_shipped_weights_and_for_folders_that_can_be_written_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "models" / "Stable-diffusion"
+    weights = folder / NAME / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"another model of this name")
+    ensure_companions(folder)
+    assert not (tmp_path / "models" / "Lora").exists()
+    shutil.copyfile(easel_shapes.model_folder() / "unet" / weights.name, weights)
+    (tmp_path / "models" / "ControlNet").write_bytes(b"a file in the place of the folder")
+    (tmp_path / "models" / "Lora").write_bytes(b"another")
+    ensure_companions(folder)
+    assert "cannot be put beside it" in caplog.text
 
 
 BUILD = """

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from easel_contract.model_files import WeightsFile, embedding_size, lora_alias, lora_metadata
+from easel_contract.model_files import SUFFIX, WeightsFile, embedding_size, lora_alias, lora_metadata
+from easel_contract.text_width import text_width
 from easel_contract.upscalers import KNOWN, RESTORERS, list_upscalers
 from easel_gateway.edge.schema import answers
 from easel_gateway.gateway import Gateway, gateway_of
@@ -73,7 +74,8 @@ class StyleItem(_Item):
 
 
 class EmbeddingItem(_Item):
-    """One embedding: the width and number of its vectors; 0 where the file cannot be used."""
+    """One embedding: the width and number of its vectors; 0 where the file holds none, or is a pickle, which
+    workers alone open."""
 
     step: int | None = None
     sd_checkpoint: str | None = None
@@ -83,7 +85,8 @@ class EmbeddingItem(_Item):
 
 
 class Embeddings(_Item):
-    """Embeddings by name. Those in `skipped` hold none, or are pickles."""
+    """Embeddings by name. Those in `skipped` are for another kind of checkpoint than the current one, hold no
+    vectors, or are pickles where those are not allowed."""
 
     loaded: dict[str, EmbeddingItem]
     skipped: dict[str, EmbeddingItem]
@@ -152,16 +155,29 @@ def prompt_styles(request: Request) -> list[StyleItem]:
 
 @router.get("/sdapi/v1/embeddings")
 def embeddings(request: Request) -> Embeddings:
-    """The textual inversions in embeddings/."""
-    loaded: dict[str, EmbeddingItem] = {}
-    skipped: dict[str, EmbeddingItem] = {}
-    for item in gateway_of(request).files.embeddings.files():
+    """The textual inversions in embeddings/, by whether requests that name no checkpoint can use them."""
+    gateway = gateway_of(request)
+    width = _text_width(gateway)
+    found = Embeddings(loaded={}, skipped={})
+    for item in gateway.files.embeddings.files():
+        pickled = item.path.suffix.lower() != SUFFIX
         size = embedding_size(item.header) if item.header else None
-        if size:
-            loaded[item.name] = EmbeddingItem(shape=size[0], vectors=size[1])
-        else:
-            skipped[item.name] = EmbeddingItem(shape=0, vectors=0)
-    return Embeddings(loaded=loaded, skipped=skipped)
+        fits = gateway.settings.allow_pickle if pickled else size is not None and width in (None, size[0])
+        shape, vectors = size or (0, 0)
+        (found.loaded if fits else found.skipped)[item.name] = EmbeddingItem(shape=shape, vectors=vectors)
+    return found
+
+
+def _text_width(gateway: Gateway) -> int | None:
+    """Of the checkpoint that requests get which name none; None where there is none, or nothing tells."""
+    library = gateway.library
+    models = {model.name: model for model in library.models()}
+    if not models:
+        return None
+    name = gateway.options.current.get("sd_model_checkpoint")
+    asked = str(name or library.default(gateway.settings.default_checkpoint))
+    model = models.get(library.canonical(asked))
+    return text_width(model) if model else None
 
 
 _LORAS = {

@@ -256,6 +256,7 @@ EMBEDDING: Final[tuple[Module, ...]] = (
         weights=_CLIP_L,
         tensor=True,
         supported=False,
+        reason="it is for T2I style adapters, which Easel does not read; use ip-adapter-auto",
     ),
     Module(
         "revision_clipvision",

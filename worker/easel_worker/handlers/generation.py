@@ -38,7 +38,7 @@ from easel_worker.handlers.watch import TaskWatch
 from easel_worker.intake import Intake
 from easel_worker.models.cache import CHECKPOINT, Tier
 from easel_worker.models.loader import ModelLoader
-from easel_worker.models.starter import ensure_checkpoint
+from easel_worker.models.starter import ensure_checkpoint, ensure_companions
 from easel_worker.models.tiers import cache_of
 from easel_worker.outputs.numbering import Numbers
 from easel_worker.outputs.saving import Saver
@@ -78,6 +78,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._models = self._models_on(device, pick_dtype(device, self.settings.dtype))
         make_layout(self.settings.data_dir)
         ensure_checkpoint(self._library)
+        ensure_companions(self._library.folder)
         try:
             self.reload("")
         except (ContractError, CheckpointError) as error:

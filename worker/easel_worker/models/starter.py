@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import easel_shapes
@@ -17,6 +19,11 @@ from easel_worker.diffusion.tokenizer import write_tokenizer
 log = logging.getLogger(__name__)
 
 NAME = easel_shapes.NAME
+
+GIVEN = f".{NAME}.companions"
+"""In the checkpoint folder: its companions have been put there once."""
+
+_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
 def install_shapes(target: Path) -> None:
@@ -53,8 +60,26 @@ def install_starter(target: Path) -> None:
 
     The model comes last: what a worker that dies half-way leaves is no checkpoint, and all is written again.
     """
-    install_companions(target.parent.parent)
+    _give_companions(target.parent)
     install_shapes(target)
+
+
+def ensure_companions(folder: Path) -> None:
+    """Put the companions beside a shipped model in the checkpoint folder `folder` that never had them: it was
+    installed before they were there, or copied from elsewhere.
+
+    Once: a hidden file remembers it, so that an operator who deletes them is not given them again. A model
+    with other weights, or a folder that cannot be written to, is left as it is.
+    """
+    if (folder / GIVEN).exists() or not _is_shipped(folder / NAME):
+        return
+    try:
+        with _locked(folder):
+            if not (folder / GIVEN).exists():
+                log.info("putting the ControlNet and LoRAs of %s beside it", NAME)
+                _give_companions(folder)
+    except OSError as error:
+        log.warning("the ControlNet and LoRAs of %s cannot be put beside it: %s", NAME, error)
 
 
 def ensure_checkpoint(library: Library, build: Callable[[Path], object] = install_starter) -> None:
@@ -67,9 +92,30 @@ def ensure_checkpoint(library: Library, build: Callable[[Path], object] = instal
     if library.names():
         return
     library.folder.mkdir(parents=True, exist_ok=True)
-    with (library.folder / f".{NAME}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes, also by a crash
+    with _locked(library.folder):
         if library.names():
             return
         log.info("no checkpoint in %s: putting %s there, which draws coloured shapes", library.folder, NAME)
         build(library.folder / NAME)
+
+
+def _give_companions(folder: Path) -> None:
+    install_companions(folder.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GIVEN).touch()
+
+
+def _is_shipped(model: Path) -> bool:
+    """Whether a folder has this release's weights, which the companions were trained for."""
+    try:
+        return filecmp.cmp(model / _WEIGHTS, easel_shapes.model_folder() / _WEIGHTS, shallow=False)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time writes to the folder."""
+    with (folder / f".{NAME}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes, also by a crash
+        yield
