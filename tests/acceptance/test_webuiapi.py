@@ -176,8 +176,9 @@ def test_lists(api: WebUIApi) -> None:
     assert len(api.get_latent_upscale_modes()) == 6
     assert {item["name"] for item in api.get_face_restorers()} == {"CodeFormer", "GFPGAN"}
     assert any(item["name"] == "R-ESRGAN 4x+" for item in api.get_realesrgan_models())
-    for empty in (api.get_hypernetworks, api.get_loras, api.get_sd_vae, api.get_prompt_styles):
+    for empty in (api.get_hypernetworks, api.get_sd_vae, api.get_prompt_styles):
         assert empty() == []
+    assert [item["name"] for item in api.get_loras()] == ["easel-shapes-arrow", "easel-shapes-striped"]
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_memory()["ram"]["total"] > 0
     assert api.get_cmd_flags()["api"] is True

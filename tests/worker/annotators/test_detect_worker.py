@@ -120,8 +120,8 @@ def test_a_network_runs_on_the_torch_thread_and_is_found_without_restart(
     assert opened(made["images"][0]).shape == (64, 64, 3)
     (tmp_path / "models/annotators/7_model.pth").write_bytes(b"broken")
     code, body = call(request)
-    assert code == 500
-    assert "7_model.pth" in json.dumps(body)
+    assert code == 422
+    assert "controlnet_module: models/annotators/7_model.pth cannot be read" in json.dumps(body)
 
 
 @pytest.mark.parametrize(("module", "at_once"), [("canny", True), ("softedge_teed", False)])

@@ -98,6 +98,17 @@ def test_a_broken_file_is_the_services_fault_and_named(control_desk: Desk) -> No
         path.unlink()
 
 
+def test_a_broken_image_encoder_is_named_with_the_units_module(control_desk: Desk) -> None:
+    path = control_desk.settings.data_dir / "models" / "annotators" / "clip_vision" / "clip_g.safetensors"
+    path.write_bytes(b"no weights")
+    try:
+        with pytest.raises(ContractError, match=r"clip_g\.safetensors") as refused:
+            controlled(control_desk, module="ip-adapter_clip_sdxl", model=IP_ADAPTER)
+        assert (refused.value.field, refused.value.status) == (f"{UNIT}.module", 422)
+    finally:
+        path.unlink()
+
+
 def test_a_file_that_goes_while_its_task_waits_is_named(control_desk: Desk) -> None:
     folder = control_desk.settings.data_dir / "models" / "ControlNet"
     shutil.copy(folder / f"{CANNY}.safetensors", folder / "fleeting.safetensors")
