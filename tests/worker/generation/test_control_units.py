@@ -8,7 +8,7 @@ import pytest
 
 from easel_contract.infotext import parse
 
-from ..img2img.desk import Desk
+from ..desk import Desk
 from .controlled import CANNY, INPAINT, LAYERS, controlled, drawing, equal, unit, units
 
 

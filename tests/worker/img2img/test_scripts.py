@@ -11,10 +11,9 @@ from PIL import Image
 
 from easel_contract.errors import ContractError
 from easel_contract.events import Progress
-from easel_contract.requests import IMG2IMG_PATH
 from easel_worker.job import Job
 
-from .desk import Answer, Desk
+from ..desk import Answer, Desk
 from .scripting import QUICK, refuse, run, told, xyz
 
 
@@ -203,8 +202,7 @@ def _interrupted(desk: Desk, init: Image.Image, name: str, args: list[Any], *, i
             if len(passes) == 2:
                 job.interrupt()
 
-    fields = {"init_images": [init], "steps": 6, "script_name": name, "script_args": args}
-    answer = desk.render(IMG2IMG_PATH, fields, hear)
+    answer = desk.img2img(init, hear, steps=6, script_name=name, script_args=args)
     assert len(passes) == 2
     assert len(answer.images) == images
     return answer
