@@ -214,7 +214,7 @@ def test_progress_of_a_script_only_grows(desk: Desk, init: Image.Image) -> None:
         ("poor man's outpainting", [64, 2, 0, ["right"]]),
         ("x/y/z plot", xyz(x="Steps", xs="1,2")),
     ):
-        ratios = [progress.ratio for progress in run(desk, name, args, init).progress]
+        ratios = [progress.ratio for progress in run(desk, name, args, init).seen.progress]
         assert all(before <= after for before, after in pairwise(ratios))
         assert ratios[-2] == pytest.approx(1), name
 
