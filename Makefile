@@ -7,6 +7,9 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINTS := $(if $(wildcard .ci/constraints.txt),-c .ci/constraints.txt)
 BENCHMARKS := render queue_cycle depth gateway_throughput overhead worker_busy claim_check watchers replication_wait failover_loss model_switch
 PEERS := build/bench-peers
+# Each of these processes takes half of the tests, in their order, and helps the other when it is done: a folder's
+# services and models are made once, and the tests that start many processes (the first half) do not meet each other.
+JOBS ?= 2
 SOURCES_OF_TRUTH := pyproject.toml worker/no-deps.txt $(wildcard .ci/constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -17,6 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  variables:      PYTHON=python3.12 (any from 3.10), ARGS="--port 9000" (for up, test, test-slow)'
+	@echo '                  JOBS=0 (test in one process; 2 unless told otherwise)'
 	@echo '                  EASEL_TORCH=cpu|cuda, EASEL_* settings (docs/operations.md)'
 
 install: $(VENV)/.installed ## make .venv and install gateway, worker and page into it
@@ -25,7 +29,7 @@ up: $(VENV)/.installed ## install, start everything, print the address; Ctrl-C s
 	@exec $(BIN)/easel up $(ARGS)
 
 test: $(VENV)/.dev lint ## lint, then every test that is not slow
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.dev ## the tests that need minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)

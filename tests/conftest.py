@@ -1,4 +1,4 @@
-"""Shared by all tests: one real Redis per test run, one service name per test."""
+"""Shared by all tests: one real Redis per test process, one service name per test."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ from easel_queue import embedded
 # What a developer has set for their own Easel must not reach the tests.
 for _name in [name for name in os.environ if name.startswith("EASEL_")]:
     del os.environ[_name]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The processes of a run that is shared out (`pytest -n 2`) share the cores too, and so do the programs
+    # that they start. torch reads this when it is imported; on too many threads it waits for itself.
+    _processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _processes))
 
 _numbers = count(1)
 
@@ -80,7 +86,7 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The test run's Redis. Tests must not stop it; one that wants to takes `own_redis`."""
+    """This test process's Redis. Tests must not stop it; one that wants to takes `own_redis`."""
     server = RedisServer(tmp_path_factory.mktemp("redis"), embedded.free_port(), embedded.new_password())
     server.start()
     yield server
@@ -89,7 +95,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def redis_url(redis_server: RedisServer) -> str:
-    """Address of the test run's Redis."""
+    """Address of `redis_server`."""
     return redis_server.url
 
 
@@ -104,7 +110,7 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def service() -> str:
-    """A service name that no other test uses."""
+    """A service name that no other test on the same Redis uses."""
     return f"test{next(_numbers)}"
 
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from ..e2e.running import Running, body_of
+from ..unit.control_bodies import GUIDE_HOST, GUIDE_UNIT
 from .a1111 import IMG2IMG, TXT2IMG, PictureHost
 
 LINK = "https://eas-cache-cn-hangzhou.oss-cn-hangzhou-internal.aliyuncs.com"
-CONTROL_LINK = "https://pai-aigc-dataset.oss-cn-hangzhou.aliyuncs.com"
 ROOT = "/code/stable-diffusion-webui/data-oss/outputs"
 NAME = r"\d{4}-\d\d-\d\d/(grid-)?\d{6}-[0-9a-f-]{36}(-\d+)?\.png"
 
@@ -89,30 +89,7 @@ CONTROLNET: dict[str, Any] = {
     "alwayson_scripts": {
         "sd_model_checkpoint": "deliberate_v2.safetensors",
         "save_dir": "/code/stable-diffusion-webui/data-oss/outputs",
-        "controlnet": {
-            "args": [
-                {
-                    "image_link": f"{CONTROL_LINK}/pixabay_images/00008b87bf3ff6742b8cf81c358b9dbc.jpg",
-                    "enabled": True,
-                    "module": "canny",
-                    "model": "control_v11p_sd15_canny",
-                    "weight": 1,
-                    "resize_mode": "Crop and Resize",
-                    "low_vram": False,
-                    "processor_res": 512,
-                    "threshold_a": 100,
-                    "threshold_b": 200,
-                    "guidance_start": 0,
-                    "guidance_end": 1,
-                    "pixel_perfect": True,
-                    "control_mode": "Balanced",
-                    "input_mode": "simple",
-                    "batch_images": "",
-                    "output_dir": "",
-                    "loopback": False,
-                }
-            ]
-        },
+        "controlnet": {"args": [GUIDE_UNIT]},
     },
     "prompt": "girls",
     "batch_size": 1,
@@ -144,7 +121,7 @@ def sized(side: int) -> dict[str, int]:
 def at(request: dict[str, Any], host: PictureHost) -> dict[str, Any]:
     """The request with the picture's host replaced."""
     text = json.dumps(request)
-    for link in (LINK, CONTROL_LINK):
+    for link in (LINK, GUIDE_HOST):
         text = text.replace(link, host.url)
     return dict(json.loads(text))
 

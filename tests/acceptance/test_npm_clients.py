@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..e2e.running import Running
+from ..once import made_once
 from .a1111 import ALICE
 
 SOURCE = Path(__file__).with_name("npm")
@@ -24,15 +25,14 @@ def session() -> Path:
     if npm is None or shutil.which("node") is None:
         pytest.skip("no node or npm here")
     home = Path(sys.prefix) / "webui-npm"
-    wanted = (SOURCE / "package.json").read_bytes()
-    if not (home / "complete").exists() or (home / "package.json").read_bytes() != wanted:
-        home.mkdir(exist_ok=True)
+
+    def make() -> None:
         for name in FILES:
             shutil.copyfile(SOURCE / name, home / name)
         command = [npm, "install", "--prefix", str(home), "--no-audit", "--no-fund", "--loglevel=error"]
         subprocess.run(command, check=True, timeout=250)
-        (home / "complete").touch()
-    return Path(shutil.copyfile(SOURCE / FILES[1], home / FILES[1]))
+
+    return made_once(home, make, of=b"".join((SOURCE / name).read_bytes() for name in FILES)) / "session.cjs"
 
 
 def test_both_render_and_read_the_lists(a1111: Running, session: Path) -> None:

@@ -6,14 +6,10 @@ python tests/deploy/modules_table.py --check     exit status 1 if the page has a
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from page_table import main
 
 from easel_contract.controlnet import MODULES, Module, Slider
 from easel_contract.controlnet.modules import RESOLUTION
-
-PAGE = Path(__file__).parents[2] / "docs/controlnet.md"
-BEGIN, END = "<!-- modules: begin (tests/deploy/modules_table.py) -->", "<!-- modules: end -->"
 
 
 def told(slider: Slider | None) -> str:
@@ -54,17 +50,5 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Check or write the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif text != wanted:
-        raise SystemExit("docs/controlnet.md: run `python tests/deploy/modules_table.py --write`")
-
-
 if __name__ == "__main__":
-    main()
+    main("docs/controlnet.md", "modules", tables())

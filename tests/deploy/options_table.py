@@ -7,13 +7,10 @@ python tests/deploy/options_table.py --check     exit status 1 if the page has o
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
+
+from page_table import main
 
 from easel_contract.options import OPTIONS, Effect, Option
-
-PAGE = Path(__file__).parents[2] / "docs/options.md"
-BEGIN, END = "<!-- options: begin (tests/deploy/options_table.py) -->", "<!-- options: end -->"
 
 
 def meaning(option: Option) -> str:
@@ -55,17 +52,5 @@ def tables() -> str:
     return "\n".join(lines).strip()
 
 
-def main() -> None:
-    """Write or check the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif text != wanted:
-        raise SystemExit("docs/options.md: run `python tests/deploy/options_table.py --write`")
-
-
 if __name__ == "__main__":
-    main()
+    main("docs/options.md", "options", tables())

@@ -7,10 +7,9 @@ python tests/deploy/settings_table.py --check     exit status 1 if the page has 
 from __future__ import annotations
 
 import inspect
-import sys
-from pathlib import Path
 from typing import Any
 
+from page_table import main
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -20,8 +19,6 @@ from easel_gateway.cli.settings import UpSettings
 from easel_gateway.settings import GatewaySettings
 from easel_worker.settings import WorkerSettings
 
-PAGE = Path(__file__).parents[2] / "docs/operations.md"
-BEGIN, END = "<!-- settings: begin (tests/deploy/settings_table.py) -->", "<!-- settings: end -->"
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Every process", CommonSettings),
     ("Gateway", GatewaySettings),
@@ -64,20 +61,5 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Write or check the page."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    wanted = f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
-    if "--write" in sys.argv:
-        PAGE.write_text(wanted)
-        return 0
-    if text != wanted:
-        print("docs/operations.md: run `python tests/deploy/settings_table.py --write`", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main("docs/operations.md", "settings", tables())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,9 @@ from easel_worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text()
-TABLE = Path(__file__).with_name("settings_table.py")
 
 OUTSIDE_THE_MODELS = {"TORCH", "TORCH_INDEX", "METRICS_TOKEN"}
 """Read by install_torch.py, and by compose.yaml alone."""
-
-
-def test_its_tables_are_the_settings_models() -> None:
-    done = subprocess.run(
-        [sys.executable, str(TABLE), "--check"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_variable_that_it_names_exists() -> None:

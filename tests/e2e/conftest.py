@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ..once import made_once
 from ..store.conftest import s3_server
 from .running import Running, running
 
@@ -40,8 +41,10 @@ def sdk_python() -> Path:
     """
     home = Path(sys.prefix) / "eas-sdk"
     interpreter = home / "bin" / "python"
-    if not (home / "complete").exists():
+
+    def make() -> None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
         subprocess.run([str(interpreter), "-m", "pip", "install", "--quiet", *SDK], check=True)
-        (home / "complete").touch()
+
+    made_once(home, make)
     return interpreter

@@ -49,3 +49,27 @@ def request_with(*units: Any, limits: Limits | None = None, **fields: Any) -> Ge
     body = {**fields, "alwayson_scripts": {"ControlNet": {"args": list(units)}}}
     parse = parse_img2img if "init_images" in fields else parse_txt2img
     return parse(json.dumps(body).encode(), limits or Limits())
+
+
+GUIDE_HOST = "https://pai-aigc-dataset.oss-cn-hangzhou.aliyuncs.com"
+GUIDE_UNIT: dict[str, Any] = {
+    "image_link": f"{GUIDE_HOST}/pixabay_images/00008b87bf3ff6742b8cf81c358b9dbc.jpg",
+    "enabled": True,
+    "module": "canny",
+    "model": "control_v11p_sd15_canny",
+    "weight": 1,
+    "resize_mode": "Crop and Resize",
+    "low_vram": False,
+    "processor_res": 512,
+    "threshold_a": 100,
+    "threshold_b": 200,
+    "guidance_start": 0,
+    "guidance_end": 1,
+    "pixel_perfect": True,
+    "control_mode": "Balanced",
+    "input_mode": "simple",
+    "batch_images": "",
+    "output_dir": "",
+    "loopback": False,
+}
+"""The unit of the cloud guide's request."""

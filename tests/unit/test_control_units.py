@@ -20,7 +20,7 @@ from easel_contract.controlnet import (
 from easel_contract.controlnet.combining import Init
 from easel_contract.controlnet.spellings import ALIASES, IDLE
 
-from .control_bodies import EDGES, UNIT, edges, read, refuse
+from .control_bodies import EDGES, GUIDE_UNIT, UNIT, edges, read, refuse
 
 
 def test_what_is_not_said_has_the_extensions_defaults() -> None:
@@ -59,30 +59,8 @@ def test_null_empty_text_and_unknown_keys_say_nothing() -> None:
 
 
 def test_the_clouds_own_request_is_read() -> None:
-    link = "https://pictures.example.com/boy.jpg"
-    unit = read(
-        {
-            "image_link": link,
-            "enabled": True,
-            "module": "canny",
-            "model": "control_v11p_sd15_canny",
-            "weight": 1,
-            "resize_mode": "Crop and Resize",
-            "low_vram": False,
-            "processor_res": 512,
-            "threshold_a": 100,
-            "threshold_b": 200,
-            "guidance_start": 0,
-            "guidance_end": 1,
-            "pixel_perfect": True,
-            "control_mode": "Balanced",
-            "input_mode": "simple",
-            "batch_images": "",
-            "output_dir": "",
-            "loopback": False,
-        }
-    )
-    assert (unit.texts, unit.warnings) == ({f"{UNIT}.image_link": link}, ())
+    unit = read(GUIDE_UNIT)
+    assert (unit.texts, unit.warnings) == ({f"{UNIT}.image_link": GUIDE_UNIT["image_link"]}, ())
     assert (unit.model, unit.pixel_perfect) == ("control_v11p_sd15_canny", True)
 
 

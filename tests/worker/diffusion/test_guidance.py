@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
 
 from easel_worker.diffusion.checkpoint import Checkpoint
-from easel_worker.diffusion.conditioning import MAX_PARTS, Conditioning, make_conditioning
+from easel_worker.diffusion.conditioning import MAX_PARTS
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance import Guidance, GuidanceOptions
-from easel_worker.diffusion.guidance_hooks import (
-    GuidanceHooks,
-    RefinerSwitch,
-    Residuals,
-    Successor,
-    UNetInput,
-    keep_unmasked,
-    keep_unmasked_input,
-)
-from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.size_ids import refiner_ids
 from easel_worker.diffusion.text import TextModel
 
+from .guiding import CLOSE, SIGMA, noise, predict, prompts, text, with_unet
 from .small_encoders import small_encoder, with_encoders
 
-SIGMA = 3.0
-CLOSE: dict[str, Any] = {"atol": 2e-4, "rtol": 1e-4}
 LONG = " ".join(["dog"] * 80)
 
 
@@ -39,36 +27,6 @@ LONG = " ".join(["dog"] * 80)
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def noise(images: int = 1, seed: int = 0) -> torch.Tensor:
-    return torch.randn((images, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) * SIGMA
-
-
-def prompts(
-    checkpoint: Checkpoint, *positive: str, negative: str | Sequence[str] = "blurry", steps: int = 10
-) -> Conditioning:
-    negatives = [negative] * len(positive) if isinstance(negative, str) else negative
-    return make_conditioning(TextModel(checkpoint), positive, negatives, PromptSteps(steps))
-
-
-def text(checkpoint: Checkpoint, prompt: str) -> torch.Tensor:
-    return TextModel(checkpoint).encode(prompt).context
-
-
-def predict(
-    checkpoint: Checkpoint, x: torch.Tensor, context: torch.Tensor, sigma: float = SIGMA, **more: Any
-) -> torch.Tensor:
-    """One image's denoised latent for one text, by hand."""
-    scaled = x / (sigma**2 + 1) ** 0.5
-    picture = more.pop("picture", None)
-    if picture is not None:
-        scaled = torch.cat([scaled, picture], dim=1)
-    timestep = torch.tensor([checkpoint.sigmas.timestep(sigma)])
-    output = checkpoint.unet(scaled, timestep, context, return_dict=False, **more)[0]
-    if checkpoint.prediction_type == "v_prediction":
-        return x / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
-    return x - sigma * output
 
 
 @contextmanager
@@ -265,14 +223,6 @@ def test_prompts_change_with_the_calls(checkpoint: Checkpoint) -> None:
     assert torch.equal(guidance(x, SIGMA), got[0])
 
 
-def with_unet(checkpoint: Checkpoint, **config: Any) -> Checkpoint:
-    """The checkpoint with another random UNet."""
-    torch.manual_seed(5)
-    with torch.inference_mode(False):
-        unet = UNet2DConditionModel.from_config({**checkpoint.unet.config, **config})
-    return dataclasses.replace(checkpoint, unet=unet.eval().requires_grad_(False))
-
-
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_further_input_channels(pictures: int, checkpoint: Checkpoint) -> None:
     model = with_unet(checkpoint, in_channels=9)
@@ -317,95 +267,3 @@ def test_sdxls_unet_gets_pooled_text_and_sizes(checkpoint: Checkpoint) -> None:
             predictions.append(predict(model, x[i][None], encoded.context, added_cond_kwargs=added))
         cond, uncond = predictions
         torch.testing.assert_close(got[i : i + 1], uncond + 7 * (cond - uncond), **CLOSE)
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_masks(prediction: Any, checkpoint: Checkpoint) -> None:
-    model = dataclasses.replace(checkpoint, prediction_type=prediction)
-    x, init, conditioning = noise(), noise(seed=1), prompts(checkpoint, "a cat")
-    mask = torch.zeros(1, 1, 8, 8)
-    mask[..., :4] = 1
-    mask[..., 4] = 0.5
-    plain = Guidance(model, conditioning)
-    after = Guidance(model, conditioning, hooks=GuidanceHooks(blend_denoised=keep_unmasked(init, mask)))
-    torch.testing.assert_close(after(x, SIGMA), plain(x, SIGMA) * mask + init * (1 - mask), **CLOSE)
-    before = Guidance(model, conditioning, hooks=GuidanceHooks(blend_input=keep_unmasked_input(init, mask)))
-    seen = x * mask + init * (SIGMA**2 + 1) ** 0.5 * (1 - mask)
-    found_noise = (seen - plain(seen, SIGMA)) / SIGMA
-    torch.testing.assert_close(before(x, SIGMA), x - SIGMA * found_noise, atol=1e-3, rtol=1e-3)
-
-
-def test_another_model_takes_over(checkpoint: Checkpoint) -> None:
-    refiner = with_unet(checkpoint)
-    x = noise()
-    conditioning = prompts(checkpoint, "a cat")
-    loaded: list[int] = []
-
-    def load() -> Any:
-        loaded.append(1)
-        return Successor(refiner, prompts(refiner, "a dog"))
-
-    # (999 - t) / 1000 of these four: 0, 0.25, 0.5 and 0.75.
-    sigmas = [float(checkpoint.sigmas.table[t]) for t in (999, 749, 499, 249)]
-    guidance = Guidance(
-        checkpoint, conditioning, hooks=GuidanceHooks(before_call=[RefinerSwitch(0.5, load)]), calls=4
-    )
-    by_steps = Guidance(
-        checkpoint,
-        conditioning,
-        hooks=GuidanceHooks(before_call=[RefinerSwitch(0.75, load, by_steps=True)]),
-        calls=4,
-    )
-    for i, sigma in enumerate(sigmas):
-        first = Guidance(checkpoint, conditioning)(x, sigma)
-        second = Guidance(refiner, prompts(refiner, "a dog"))(x, sigma)
-        torch.testing.assert_close(guidance(x, sigma), second if i >= 2 else first, **CLOSE)
-        torch.testing.assert_close(by_steps(x, sigma), second if i >= 3 else first, **CLOSE)
-    assert len(loaded) == 2
-    assert guidance.checkpoint is refiner
-
-
-def test_residuals_of_controlnets_are_summed(checkpoint: Checkpoint) -> None:
-    torch.manual_seed(3)
-    with torch.inference_mode(False):
-        control = ControlNetModel.from_unet(checkpoint.unet).eval().requires_grad_(False)
-        for block in (*control.controlnet_down_blocks, control.controlnet_mid_block):
-            torch.nn.init.normal_(block.weight, std=0.05)
-    edges = torch.rand(1, 3, 64, 64)
-    x, seen = noise(), []
-
-    def residuals(inputs: UNetInput) -> Residuals:
-        seen.append((inputs.call, inputs.rows.kinds, inputs.sample.shape))
-        down, middle = control(
-            inputs.sample,
-            inputs.timesteps,
-            inputs.rows.context,
-            edges.expand(len(inputs.sample), -1, -1, -1),
-            return_dict=False,
-        )
-        return Residuals(down, middle)
-
-    conditioning = prompts(checkpoint, "a cat")
-    plain = Guidance(checkpoint, conditioning)(x, SIGMA)
-    hooks = GuidanceHooks(residuals=[residuals, lambda inputs: None, residuals])
-    got = Guidance(checkpoint, conditioning, hooks=hooks)(x, SIGMA)
-    timestep = torch.tensor([checkpoint.sigmas.timestep(SIGMA)])
-    predictions = []
-    for words in ("a cat", "blurry"):
-        context = text(checkpoint, words)
-        down, mid = control(x / (SIGMA**2 + 1) ** 0.5, timestep, context, edges, return_dict=False)
-        predictions.append(
-            predict(
-                checkpoint,
-                x,
-                context,
-                down_block_additional_residuals=tuple(2 * d for d in down),
-                mid_block_additional_residual=2 * mid,
-            )
-        )
-    cond, uncond = predictions
-    torch.testing.assert_close(got, uncond + 7 * (cond - uncond), **CLOSE)
-    assert float((got - plain).abs().max()) > 0.1
-    assert seen == [(0, ("positive", "negative"), (2, 4, 8, 8))] * 2
-    silent = Guidance(checkpoint, conditioning, hooks=GuidanceHooks(residuals=[lambda inputs: None]))
-    assert torch.equal(silent(x, SIGMA), plain)

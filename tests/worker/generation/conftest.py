@@ -12,9 +12,8 @@ import pytest
 import easel_shapes
 
 from ...one_thread import one_thread
-from ..img2img import desk as img2img
+from ..desk import Desk
 from . import controlled
-from .desk import Desk
 
 __all__ = ["one_thread"]
 
@@ -47,6 +46,6 @@ def add_variant(data_dir: Path, name: str, **scheduler: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def control_desk(tmp_path_factory: pytest.TempPathFactory) -> img2img.Desk:
+def control_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A random model and random control networks."""
     return controlled.build(tmp_path_factory.mktemp("control"))

@@ -15,7 +15,7 @@ from easel_worker.diffusion.random_model import build_random_checkpoint
 
 from ...small_models.control import small_controlnet, write_diffusers_file, write_original_file
 from ...small_models.ip_adapter import ip_adapter, write_clip_folder, write_flat
-from ..img2img.desk import Answer, Desk
+from ..desk import BARE, Answer, Desk
 
 CANNY = "control_v11p_sd15_canny"
 """A ControlNet for `tiny-random`."""
@@ -34,7 +34,7 @@ def build(data_dir: Path) -> Desk:
     write_diffusers_file(small_controlnet(unet, seed=2), folder / "sub" / f"{INPAINT}.safetensors")
     write_flat(ip_adapter(unet), folder / f"{IP_ADAPTER}.safetensors")
     write_clip_folder(data_dir / "models" / "annotators" / "clip_vision" / "clip_h")
-    return Desk(data_dir)
+    return Desk(data_dir, BARE)
 
 
 def unit(**fields: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from easel_shapes.single_file import write_ldm_file
 from easel_worker.diffusion import schedules
 from easel_worker.diffusion.errors import CheckpointError
 
+from ..desk import Desk
 from ..diffusion.small_models import KINDS, write_file, write_folder
-from .desk import Desk
 
 SHAPES = f"{easel_shapes.NAME}.safetensors"
 
@@ -49,7 +49,7 @@ def test_the_shipped_file_draws_what_the_folder_draws(kinds: Desk) -> None:
 def test_a_file_is_named_by_its_hash_and_told_by_its_stem(kinds: Desk) -> None:
     path = kinds.models / "Stable-diffusion" / "files" / "sdxl.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    info = kinds.answer(override_settings={"sd_model_checkpoint": digest[:10]})["info"]
+    info = kinds.txt2img(override_settings={"sd_model_checkpoint": digest[:10]}).info
     assert (info["sd_model_name"], info["sd_model_hash"]) == ("sdxl", digest[:10])
     assert f"Model hash: {digest[:10]}, Model: sdxl," in info["infotexts"][0]
 

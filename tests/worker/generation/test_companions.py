@@ -15,7 +15,7 @@ from easel_shapes.recipe.judge_companions import is_arrow, overlap
 from easel_shapes.recipe.survey import is_striped
 
 from ...looking import look
-from ..img2img.desk import Answer, Desk
+from ..desk import BARE, Answer, Desk
 from .controlled import equal, units
 
 FOLLOWED = 0.75
@@ -33,7 +33,7 @@ SHOWN: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """The first start of a worker."""
-    return Desk(tmp_path_factory.mktemp("fresh"))
+    return Desk(tmp_path_factory.mktemp("fresh"), BARE)
 
 
 def drawing(shape: str, *, x: float = 0.5, y: float = 0.5, radius: float = 0.3) -> Scene:

@@ -11,16 +11,15 @@ import torch
 from PIL import Image
 
 from easel_contract.errors import ContractError
-from easel_contract.requests import TXT2IMG_PATH
 from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.errors import JobError
 from easel_worker.handlers.base import RunContext
 from easel_worker.job import Job
 
 from ...small_models.control import small_controlnet, write_folder
+from ..desk import Desk
 from ..diffusion.small_models import KINDS
 from ..diffusion.small_models import write_folder as write_checkpoint
-from ..img2img.desk import Desk, task_of
 from .controlled import CANNY, IP_ADAPTER, controlled, unit, units
 
 UNIT = "alwayson_scripts.controlnet.args[0]"
@@ -112,7 +111,7 @@ def test_a_broken_image_encoder_is_named_with_the_units_module(control_desk: Des
 def test_a_file_that_goes_while_its_task_waits_is_named(control_desk: Desk) -> None:
     folder = control_desk.settings.data_dir / "models" / "ControlNet"
     shutil.copy(folder / f"{CANNY}.safetensors", folder / "fleeting.safetensors")
-    task = task_of(TXT2IMG_PATH, units(unit(model="fleeting")))
+    task = control_desk.task(**units(unit(model="fleeting")))
     prepared = control_desk.handler.prepare(task)
     (folder / "fleeting.safetensors").unlink()
     with pytest.raises(ContractError, match="fleeting cannot be read: No such file") as refused:

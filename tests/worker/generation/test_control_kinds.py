@@ -14,7 +14,7 @@ from easel_worker.diffusion.attention.clip_vision import ClipView
 from easel_worker.diffusion.errors import JobError
 from easel_worker.imaging.color import rgb_to_lab
 
-from ..img2img.desk import Desk
+from ..desk import Desk
 from .controlled import CANNY, IP_ADAPTER, box_mask, controlled, drawing, equal, unit, units
 
 PROMPT = {"module": "ip-adapter_clip_h", "model": IP_ADAPTER}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from easel_contract.errors import ContractError
 
-from ..img2img.desk import Answer, Desk
+from ..desk import Answer, Desk
 from .controlled import INPAINT, box_mask, controlled, drawing, equal, unit, units
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 2, "denoising_strength": 0.6}

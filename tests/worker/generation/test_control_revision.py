@@ -15,8 +15,8 @@ from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.random_model import build_random_checkpoint
 
 from ...small_models.ip_adapter import ip_adapter, write_clip_folder, write_flat
+from ..desk import BARE, Desk
 from ..diffusion.small_models import KINDS, write_folder
-from ..img2img.desk import Desk
 from .controlled import controlled, equal
 from .test_control_kinds import striped
 
@@ -34,7 +34,7 @@ def xl(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     (models / FOLDER).mkdir()
     write_flat(ip_adapter(unet), models / FOLDER / "ip-adapter_sdxl.safetensors")
     write_clip_folder(models / "annotators" / "clip_vision" / "clip_g")
-    return Desk(data_dir, default_checkpoint="tiny-xl")
+    return Desk(data_dir, BARE, default_checkpoint="tiny-xl")
 
 
 @pytest.mark.parametrize("module", ["revision_clipvision", "revision_ignore_prompt"])

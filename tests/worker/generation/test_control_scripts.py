@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from easel_contract.needs import needs_of
-from easel_contract.requests import TXT2IMG_PATH, parse_txt2img
+from easel_contract.requests import parse_txt2img
 
-from ..img2img.desk import SMALL, Desk, as_text, task_of
+from ..desk import BARE, Desk, as_text
 from .controlled import CANNY, controlled, drawing, equal, unit, units
 
 
@@ -46,7 +46,7 @@ def test_sd_upscale_follows_its_tiles(control_desk: Desk) -> None:
 
 def test_maps_without_torch_are_made_in_the_prefetch_stage(control_desk: Desk) -> None:
     hires = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.5}
-    plan = control_desk.handler.prepare(task_of(TXT2IMG_PATH, {**hires, **units(unit())}))
+    plan = control_desk.plan(**hires, **units(unit()))
     [made] = plan.job.units
     assert sorted(hint.size for hint in made.known.values()) == [(64, 64), (96, 96)]
 
@@ -76,7 +76,7 @@ def test_save_dir_answers_the_maps_paths(control_desk: Desk) -> None:
 def test_a_units_model_is_a_need_and_its_request_shares_no_batch(control_desk: Desk) -> None:
     sent = unit() | {"image": as_text(drawing())}
     limits = control_desk.settings.limits()
-    request = parse_txt2img(json.dumps({**SMALL, **units(sent)}).encode(), limits)
+    request = parse_txt2img(json.dumps({**BARE, **units(sent)}).encode(), limits)
     needs = needs_of(request, lambda name: name)
     assert needs.models == (f"checkpoint: controlnet:{CANNY}", "checkpoint:")
     assert needs.batch == ""

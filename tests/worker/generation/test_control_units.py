@@ -10,7 +10,7 @@ from easel_contract.infotext import parse
 from easel_contract.requests import UNITS_IMG2IMG_PATH, UNITS_TXT2IMG_PATH
 from easel_worker.handlers.registry import Registry
 
-from ..img2img.desk import Desk
+from ..desk import Desk
 from .controlled import CANNY, INPAINT, LAYERS, controlled, drawing, equal, unit, units
 
 

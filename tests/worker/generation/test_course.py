@@ -16,8 +16,8 @@ from easel_worker.diffusion import previews
 from easel_worker.diffusion.errors import NanError
 from easel_worker.job import Job, JobStoppedError, StopReason
 
+from ..desk import Answer, Desk, difference, infotext_of, largest_difference, pixels
 from .conftest import OTHER, add_variant
-from .desk import Desk, difference, infotext_of, largest_difference, pixels
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 3, "denoising_strength": 0.6}
 
@@ -117,10 +117,9 @@ def test_an_interrupt_keeps_what_is_finished_and_shows_the_rest_as_it_is(desk: D
 def test_what_was_interrupted_is_answered_as_any_other(desk: Desk) -> None:
     rendered, _ = desk.run(at(1, 1, Job.interrupt), n_iter=3)
     outcome = desk.handler.publish(desk.task(), rendered)
-    assert outcome.code == 200
-    answer = desk.decoded(outcome)
-    assert answer["info"]["all_seeds"] == [7, 8]
-    assert [infotext_of(picture) for picture in answer["images"]] == answer["info"]["infotexts"]
+    answer = Answer.of(outcome)
+    assert answer.info["all_seeds"] == [7, 8]
+    assert [infotext_of(picture) for picture in answer.body["images"]] == answer.info["infotexts"]
 
 
 def test_an_interrupt_before_the_first_step_is_one_picture(desk: Desk) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from easel_contract.errors import ContractError
 
 from ...looking import look
+from ..desk import Desk, Pixels, difference, largest_difference
 from .conftest import OTHER
-from .desk import Desk, Pixels, difference, largest_difference
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 3, "denoising_strength": 0.5}
 MODES = [

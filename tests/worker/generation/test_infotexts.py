@@ -11,8 +11,8 @@ import pytest
 from easel_contract.infotext import parse
 
 from ...looking import pixels_of
+from ..desk import SMALL, Answer, Desk, infotext_of
 from .conftest import OTHER
-from .desk import SMALL, Desk, infotext_of
 
 
 def keys_of(infotext: str) -> list[str]:
@@ -22,9 +22,9 @@ def keys_of(infotext: str) -> list[str]:
 
 def told(desk: Desk, **body: Any) -> tuple[dict[str, Any], str]:
     """`info` and the picture's infotext."""
-    answer = desk.answer(**{"steps": 2, **body})
-    info = answer["info"]
-    text = infotext_of(answer["images"][0])
+    answer = desk.txt2img(**{"steps": 2, **body})
+    info = answer.info
+    text = infotext_of(answer.body["images"][0])
     assert text == info["infotexts"][0]
     return info, text
 
@@ -174,24 +174,24 @@ def test_a_picture_can_be_drawn_again_from_its_infotext(desk: Desk, body: dict[s
     styles: Path = desk.settings.data_dir / "styles.csv"
     styles.write_text("name,prompt,negative_prompt\nsoft,pastel,harsh\n")
     try:
-        answer = desk.answer(**{"prompt": "a (red:1.2) circle", "steps": 3, **body})
+        answer = desk.txt2img(**{"prompt": "a (red:1.2) circle", "steps": 3, **body})
     finally:
         styles.unlink()
-    [picture] = answer["images"]
+    [picture] = answer.body["images"]
     again = desk.image(**dict.fromkeys(SMALL), infotext=infotext_of(picture))
     np.testing.assert_array_equal(again, pixels_of(picture))
 
 
 def test_each_picture_of_a_batch_tells_its_own_seed(desk: Desk) -> None:
-    answer = desk.answer(steps=2, batch_size=2, enable_hr=True, hr_scale=1.5)
-    texts = [infotext_of(picture) for picture in answer["images"]]
+    answer = desk.txt2img(steps=2, batch_size=2, enable_hr=True, hr_scale=1.5)
+    texts = [infotext_of(picture) for picture in answer.body["images"]]
     assert [parse(text)["Seed"] for text in texts] == ["7", "8"]
-    assert texts == answer["info"]["infotexts"]
+    assert texts == answer.info["infotexts"]
     assert all("Hires upscale: 1.5" in text for text in texts)
 
 
 def test_the_answer_echoes_the_request_with_its_defaults(desk: Desk) -> None:
-    parameters = desk.answer(steps=1, enable_hr=True, hr_scale=1.5, seed=-1)["parameters"]
+    parameters = desk.txt2img(steps=1, enable_hr=True, hr_scale=1.5, seed=-1).body["parameters"]
     assert (parameters["seed"], parameters["hr_scale"], parameters["enable_hr"]) == (-1, 1.5, True)
     assert (parameters["hr_upscaler"], parameters["denoising_strength"]) == (None, None)
     assert "init_images" not in parameters
@@ -205,5 +205,5 @@ def test_neither_preparing_nor_drawing_waits_for_a_hash_only_the_answer_does(des
         rendered, _ = desk.run(steps=1)
         [future] = rendered.plan.hashes.values()
         assert not future.done()
-    info = desk.decoded(desk.handler.publish(desk.task(), rendered))["info"]
+    info = Answer.of(desk.handler.publish(desk.task(), rendered)).info
     assert info["sd_model_hash"] == library.short_hash(rendered.plan.job.model) == future.result()[:10]

@@ -19,9 +19,9 @@ from easel_worker.job import Job
 
 from ...small_models.hypernetwork import write_hypernetwork
 from ...small_models.lora import write_lora
+from ..desk import Desk, difference
 from ..diffusion.small_models import KINDS, write_file, write_folder
 from .conftest import OTHER, add_variant
-from .desk import Desk, difference
 
 PROMPT = "a red circle on a blue background"
 WIDTH = 96
@@ -65,8 +65,7 @@ def plain(painter: Desk) -> Any:
 
 
 def info(desk: Desk, **body: Any) -> dict[str, Any]:
-    told: dict[str, Any] = desk.answer(**body)["info"]
-    return told
+    return desk.txt2img(**body).info
 
 
 def body_hash(path: Path) -> str:

@@ -14,7 +14,7 @@ from easel_contract.savedir import SaveDir
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job
 
-from .desk import Desk
+from ..desk import Desk
 
 STYLES = 'name,prompt,negative_prompt\nsoft,"{prompt}, pastel",harsh\nloud,neon,\n'
 
@@ -122,7 +122,7 @@ def test_a_lenient_service_renders_without_what_is_not_there(lenient: Desk) -> N
     job, second = hires(lenient, restore_faces=True, hr_upscaler="Sharpest", prompt="a cat <lora:nobody:1>")
     assert not job.restore_faces
     assert second.upscaler == "Latent"
-    assert lenient.answer(steps=1, styles=["nonesuch"])["info"]["warnings"][0].startswith("styles: no style")
+    assert lenient.txt2img(steps=1, styles=["nonesuch"]).info["warnings"][0].startswith("styles: no style")
 
 
 def test_tags_are_words_where_networks_are_off(desk: Desk) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ...looking import look
+from ..desk import Desk, difference, largest_difference
 from .conftest import OTHER, add_variant
-from .desk import Desk, difference, largest_difference
 
 RED_CIRCLE = "red circle on blue"
 SEEN = {"steps": 12, "width": 128, "height": 128, "sampler_name": "DPM++ 2M"}
@@ -148,10 +148,10 @@ def test_gpu_and_nv_are_the_same_numbers(desk: Desk) -> None:
 def test_several_options_at_once_end_with_their_task(desk: Desk) -> None:
     before = desk.image()
     options = {"CLIP_stop_at_last_layers": 2, "randn_source": "CPU", "eta_noise_seed_delta": 3}
-    answer = desk.answer(override_settings=options, sampler_name="Euler a")
-    line = answer["info"]["infotexts"][0].splitlines()[-1]
+    answer = desk.txt2img(override_settings=options, sampler_name="Euler a")
+    line = answer.info["infotexts"][0].splitlines()[-1]
     assert "Clip skip: 2, ENSD: 3, RNG: CPU" in line
-    assert answer["info"]["clip_skip"] == 2
+    assert answer.info["clip_skip"] == 2
     np.testing.assert_array_equal(desk.image(), before)
 
 

@@ -17,8 +17,8 @@ from easel_contract.errors import ContractError
 from easel_worker.diffusion.errors import JobError
 from easel_worker.models.cache import CHECKPOINT
 
+from ..desk import Desk, difference, infotext_of
 from ..diffusion.small_models import KINDS, WEIGHTS, beside, vae_weights, write_file, write_folder
-from .desk import Desk, difference, infotext_of
 
 NAMED = "bright.safetensors"
 
@@ -136,7 +136,7 @@ def test_the_one_beside_a_checkpoint_is_automatic(desk: Desk, beside_sd1: Path) 
     np.testing.assert_array_equal(drawn(desk), named)
     np.testing.assert_array_equal(drawn(desk, "sd1.vae.safetensors"), named)
     assert difference(own, named) > 10
-    assert "VAE: sd1.vae.safetensors" in desk.answer(steps=1)["info"]["infotexts"][0]
+    assert "VAE: sd1.vae.safetensors" in desk.txt2img(steps=1).info["infotexts"][0]
 
 
 def test_whether_a_name_wins_over_the_one_beside_is_an_option(
@@ -194,12 +194,12 @@ def test_a_file_that_is_no_vae_says_so(desk: Desk) -> None:
 
 def test_infotexts_tell_its_name_and_hash_as_the_options_say(desk: Desk, home: Path) -> None:
     digest = hashlib.sha256((home / "models" / "VAE" / NAMED).read_bytes()).hexdigest()[:10]
-    answer = desk.answer(steps=1, override_settings={"sd_vae": NAMED})
-    assert (answer["info"]["sd_vae_name"], answer["info"]["sd_vae_hash"]) == (NAMED, digest)
-    assert f"VAE hash: {digest}, VAE: {NAMED}, " in infotext_of(answer["images"][0])
+    answer = desk.txt2img(steps=1, override_settings={"sd_vae": NAMED})
+    assert (answer.info["sd_vae_name"], answer.info["sd_vae_hash"]) == (NAMED, digest)
+    assert f"VAE hash: {digest}, VAE: {NAMED}, " in infotext_of(answer.body["images"][0])
     quiet = {"sd_vae": NAMED, "add_vae_name_to_info": False, "add_vae_hash_to_info": False}
-    assert "VAE" not in desk.answer(steps=1, override_settings=quiet)["info"]["infotexts"][0]
-    plain = desk.answer(steps=1)["info"]
+    assert "VAE" not in desk.txt2img(steps=1, override_settings=quiet).info["infotexts"][0]
+    plain = desk.txt2img(steps=1).info
     assert (plain["sd_vae_name"], plain["sd_vae_hash"]) == (None, None)
 
 
@@ -268,7 +268,7 @@ def test_switching_between_cached_checkpoints_reads_no_file(desk: Desk, home: Pa
     try:
         for _ in range(2):
             for plan, picture in zip(plans, pictures, strict=True):
-                np.testing.assert_array_equal(desk.render(plan), picture)
+                np.testing.assert_array_equal(desk.draw(plan), picture)
     finally:
         away.rename(folder)
     assert desk.handler.stats.model_loads._value.get() == loads

@@ -16,7 +16,7 @@ from easel_worker.diffusion.random_model import build_random_checkpoint
 from easel_worker.models.starter import NAME, install_shapes
 
 from ...one_thread import one_thread
-from .desk import Desk
+from ..desk import BARE, Desk
 
 __all__ = ["one_thread"]
 
@@ -34,7 +34,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def desk(data_dir: Path) -> Desk:
     """Renders with `tiny-random` unless told otherwise."""
-    return Desk(data_dir)
+    return Desk(data_dir, BARE)
 
 
 @pytest.fixture

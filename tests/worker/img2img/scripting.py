@@ -10,7 +10,7 @@ from PIL import Image
 from easel_contract.errors import ContractError
 from easel_contract.infotext import parse
 
-from .desk import Answer, Desk
+from ..desk import Answer, Desk
 
 XYZ: list[Any] = [0, "", [], 0, "", [], 0, "", [], True, True, False, False, False, False, False, 0, False]
 QUICK = {"steps": 2, "denoising_strength": 0.5}

@@ -15,7 +15,7 @@ from PIL import Image
 from easel_contract.errors import ContractError
 from easel_contract.infotext import parse
 
-from .desk import Desk
+from ..desk import BARE, Desk
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -30,7 +30,9 @@ def test_as_many_steps_as_a1111(
 ) -> None:
     answer = desk.img2img(init, steps=steps, denoising_strength=strength)
     assert answer.steps == [made]
-    assert [p.sampling_step for p in answer.progress if p.sampling_step][:made] == list(range(1, made + 1))
+    assert [p.sampling_step for p in answer.seen.progress if p.sampling_step][:made] == list(
+        range(1, made + 1)
+    )
 
 
 def test_fixed_steps_are_those_asked_for(desk: Desk, init: Image.Image) -> None:
@@ -197,7 +199,7 @@ def test_an_image_link_is_fetched_from_where_the_operator_allows(
     site: str, desk: Desk, init: Image.Image, data_dir: Path
 ) -> None:
     port = int(site.rsplit(":", 1)[1].split("/")[0])
-    allowing = Desk(data_dir, image_url_local_hosts=("127.0.0.1",), image_url_ports=(port,))
+    allowing = Desk(data_dir, BARE, image_url_local_hosts=("127.0.0.1",), image_url_ports=(port,))
     linked = allowing.img2img(alwayson_scripts={"image_link": site})
     np.testing.assert_array_equal(linked.pixels[0], desk.img2img(init).pixels[0])
     with pytest.raises(ContractError) as caught:

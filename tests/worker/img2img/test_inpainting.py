@@ -10,7 +10,7 @@ from easel_contract.errors import ContractError
 from easel_contract.infotext import parse
 from easel_worker.diffusion.errors import JobError
 
-from .desk import Desk
+from ..desk import Desk
 
 INSIDE = slice(24, 40)
 HARD = {"mask_blur": 0}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from easel_contract.infotext import parse
 
-from .desk import Desk
+from ..desk import Desk
 from .scripting import QUICK, refuse, run, told, xyz
 
 

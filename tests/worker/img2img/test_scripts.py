@@ -11,10 +11,9 @@ from PIL import Image
 
 from easel_contract.errors import ContractError
 from easel_contract.events import Progress
-from easel_contract.requests import IMG2IMG_PATH
 from easel_worker.job import Job
 
-from .desk import Answer, Desk
+from ..desk import Answer, Desk
 from .scripting import QUICK, refuse, run, told, xyz
 
 
@@ -203,8 +202,7 @@ def _interrupted(desk: Desk, init: Image.Image, name: str, args: list[Any], *, i
             if len(passes) == 2:
                 job.interrupt()
 
-    fields = {"init_images": [init], "steps": 6, "script_name": name, "script_args": args}
-    answer = desk.render(IMG2IMG_PATH, fields, hear)
+    answer = desk.img2img(init, hear, steps=6, script_name=name, script_args=args)
     assert len(passes) == 2
     assert len(answer.images) == images
     return answer
@@ -216,7 +214,7 @@ def test_progress_of_a_script_only_grows(desk: Desk, init: Image.Image) -> None:
         ("poor man's outpainting", [64, 2, 0, ["right"]]),
         ("x/y/z plot", xyz(x="Steps", xs="1,2")),
     ):
-        ratios = [progress.ratio for progress in run(desk, name, args, init).progress]
+        ratios = [progress.ratio for progress in run(desk, name, args, init).seen.progress]
         assert all(before <= after for before, after in pairwise(ratios))
         assert ratios[-2] == pytest.approx(1), name
 
