@@ -64,6 +64,9 @@ def test_several_init_images_are_looked_at_each_by_its_picture(control_desk: Des
 def test_a_mask_hides_parts_of_the_picture_from_the_prompt(control_desk: Desk) -> None:
     masked = controlled(control_desk, **PROMPT, mask=box_mask())
     assert not equal(masked, controlled(control_desk, **PROMPT))
+    blank = [controlled(control_desk, **PROMPT, mask=Image.new("L", (64, 64), level)) for level in (0, 255)]
+    assert equal(blank[0], controlled(control_desk, **PROMPT))
+    assert equal(blank[0], blank[1])
     # The mask of img2img says what is painted, not what is looked at.
     lent = unit(**PROMPT, image=None)
     whole = {"inpaint_full_res": False}

@@ -140,6 +140,8 @@ def _images(asked: ControlUnit, kind: Kind, open_: Open) -> tuple[UnitImage, ...
                 f"{image.width}x{image.height}",
                 field=field,
             )
+        if kind.looks and _blank(mask):
+            mask = None  # A1111's page sends such with every picture; hiding all of it would leave nothing
         images.append(UnitImage(_pixels(image, kind), mask))
     return tuple(images)
 
