@@ -154,6 +154,15 @@ def test_what_a_script_does_not_look_at(script: dict[str, Any]) -> None:
         assert warning.startswith(f"{field}: ")
 
 
+def test_a_latent_mask_says_nothing_without_a_mask() -> None:
+    alone = {"init_images": [png()], "latent_mask": png("L")}
+    with pytest.raises(ContractError, match="without mask") as refused:
+        request_with(**alone)
+    assert refused.value.field == "latent_mask"
+    assert len(request_with(**alone, limits=LENIENT).warnings) == 1
+    assert request_with(**alone, mask=png("L")).warnings == ()
+
+
 def test_loopback_uses_them_all() -> None:
     script = {"script_name": "loopback", "script_args": [2]}
     images = {"init_images": [png(), png()], "batch_size": 2}

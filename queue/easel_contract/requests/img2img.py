@@ -82,13 +82,14 @@ class Img2ImgRequest(GenerationRequest):
 
     @property
     def unused(self) -> dict[str, str]:
-        """What the request's script does not look at: field -> why, and what would be right.
+        """What the request asks for in vain: field -> why, and what would be right.
 
         Fields that clients send with every request (`resize_mode`, and how a mask is used) are not among
         them.
         """
         if not isinstance(self.script, UNMASKED):
-            return {}
+            alone = self.latent_mask and not self.mask
+            return {"latent_mask": "says nothing without mask; send that beside it"} if alone else {}
         why = (
             "SD upscale draws every tile as a whole; leave it out"
             if isinstance(self.script, SDUpscale)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from easel_contract.controlnet import ControlFile, ControlMode
 from easel_contract.errors import ContractError
+from easel_worker.annotators import Pixels
 from easel_worker.diffusion.attention.clip_vision import ClipView
 from easel_worker.diffusion.attention.ip_adapter import ImageTokens, IPAdapter
 from easel_worker.diffusion.attention.revision import augmented
@@ -60,8 +61,11 @@ class Looks:
         where it came as embeddings."""
         if unit.views:
             return []
-        own = [(("own",), image.pixels) for image in unit.images[:1]]
-        seen = own or [(("init", Same(image)), np.asarray(image)) for image in self._lent]
+        seen: list[tuple[tuple[object, ...], Pixels]]
+        if unit.images:
+            seen = [(("own",), unit.images[0].pixels)]
+        else:
+            seen = [(("init", Same(image)), np.asarray(image)) for image in self._lent]
         return [unit.known.setdefault(key, Hint(key, pixels)).shown for key, pixels in seen]
 
     def _image_prompt(self, unit: Unit) -> ImagePrompt:
