@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
 
 from easel_contract.checkpoints import Library, ModelFile
 from easel_contract.controlnet import ControlUnit
-from easel_contract.controlnet.combining import UnusableError
 from easel_contract.errors import ContractError
 from easel_contract.needs import networks_need
 from easel_contract.network_files import NetworkFiles
 from easel_contract.options import RenderOptions, effective
 from easel_contract.requests import GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 from easel_contract.requests.checks import check_size
-from easel_contract.requests.scripts import SEVERAL, Loopback, OutpaintingMk2, PoorMansOutpainting, SDUpscale
+from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting, SDUpscale
 from easel_contract.requests.txt2img import own_choice
 from easel_contract.savedir import SaveDir, resolve_save_dir
 from easel_contract.styles import StyleBook, apply_styles, unknown_styles
@@ -34,12 +34,9 @@ from easel_worker.diffusion.prompts.comments import strip_comments
 from easel_worker.generation.control.hints import warm
 from easel_worker.generation.control.planning import UnitPlanner
 from easel_worker.generation.control.unit import Unit
-from easel_worker.generation.control.windows import check_window
-from easel_worker.generation.courses import steps_of
 from easel_worker.generation.hires import size_of
 from easel_worker.generation.job import Hires, Job, Picture, Refiner, Source, Steps
 from easel_worker.generation.networks import networks_of, with_chosen_networks
-from easel_worker.generation.scripts.loopback import strengths
 from easel_worker.generation.scripts.running import Work, work_of
 from easel_worker.generation.vae_choice import VaeChooser
 from easel_worker.imaging.hires_size import legacy_sizes
@@ -116,7 +113,8 @@ class Planner:
 
         def job_of(made: GenerationRequest) -> Job:
             job = self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
-            return replace(job, units=self._units(made, job, opened, units, warnings))
+            open_ = partial(self._open, opened=opened)
+            return replace(job, units=self._controls.units(made, job, open_, units, warnings))
 
         job = job_of(request)
         if isinstance(request.script, SDUpscale):
@@ -134,41 +132,6 @@ class Planner:
             networks_need=networks_need(request, stored),
             warnings=tuple(dict.fromkeys(warnings)),
         )
-
-    def _units(
-        self,
-        request: GenerationRequest,
-        job: Job,
-        opened: Opened,
-        known: dict[ControlUnit, Unit],
-        warnings: list[str],
-    ) -> tuple[Unit, ...]:
-        """The request's ControlNet units, each resolved once for all jobs of its script. Where the service is
-        not strict, those that would do nothing are left out."""
-
-        def idle(field: str, why: str) -> None:
-            if request.strict:
-                raise ContractError(why, field=field)
-            warnings.append(f"{field}: {why}; it is not looked at")
-
-        units: list[Unit] = []
-        for asked in request.units:
-            try:
-                if asked not in known:
-                    known[asked] = self._controls.unit(
-                        asked,
-                        lambda text, field: self._open(text, field, opened),
-                        request.init if isinstance(request, Img2ImgRequest) else None,
-                        idle,
-                    )
-                _check_steps(known[asked], request, job)
-            except UnusableError as error:
-                if request.strict:
-                    raise
-                warnings.append(f"{error}; the unit is left out")
-            else:
-                units.append(known[asked])
-        return tuple(units)
 
     def _hashes(self, jobs: Iterable[Job]) -> Mapping[ModelFile | VaeFile, Future[str]]:
         hashes: dict[ModelFile | VaeFile, Future[str]] = {}
@@ -386,18 +349,6 @@ class Planner:
             return self._library.resolve(name)
         except ContractError as error:
             raise ContractError(error.message, field=field) from None
-
-
-def _check_steps(unit: Unit, request: GenerationRequest, job: Job) -> None:
-    """Raise UnusableError for a unit that none of the steps of its passes would hear of."""
-    if isinstance(request.script, SEVERAL):  # which makes requests of its own, and renders those
-        return
-    jobs = [job]
-    if isinstance(request.script, Loopback):
-        loops = strengths(request.script, job.denoising_strength)
-        jobs = [replace(job, denoising_strength=strength) for strength in loops]
-    courses = [steps_of(one) for one in jobs]
-    check_window(unit.asked, [count for course in courses for count in course[unit.passes(len(course))]])
 
 
 def _with_fields(options: RenderOptions, request: GenerationRequest) -> RenderOptions:

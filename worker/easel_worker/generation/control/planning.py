@@ -19,6 +19,7 @@ from easel_contract.controlnet import (
 from easel_contract.controlnet.combining import Init, UnusableError
 from easel_contract.controlnet.idle import without
 from easel_contract.errors import ContractError
+from easel_contract.requests import GenerationRequest
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.embeddings import from_text
 from easel_worker.annotators.scribbles import CLEAR, FULL
@@ -28,6 +29,8 @@ from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import eyes_for, require_eyes
 from easel_worker.generation.control.kinds import Kind, check_kind, kind_of
 from easel_worker.generation.control.unit import Mask, Unit, UnitImage
+from easel_worker.generation.control.windows import check_steps
+from easel_worker.generation.job import Job
 from easel_worker.imaging.masks import mask_from
 
 Open = Callable[[str, str], Image.Image]
@@ -49,6 +52,45 @@ class UnitPlanner:
         self._annotators = annotators
         self._allow_pickle = allow_pickle
         self._max_bytes = max_bytes
+
+    def units(
+        self,
+        request: GenerationRequest,
+        job: Job,
+        open_: Open,
+        known: dict[ControlUnit, Unit],
+        warnings: list[str],
+    ) -> tuple[Unit, ...]:
+        """A request's units. Where the service is not strict, those that would do nothing are left out.
+
+        Args:
+            job: What the request asks for otherwise.
+            known: Those that were resolved for other jobs of the task's script; gets the new ones.
+            warnings: Are told what is done otherwise than asked.
+
+        Raises:
+            ContractError: as `unit`, and where no step would hear of one.
+        """
+
+        def idle(field: str, why: str) -> None:
+            if request.strict:
+                raise ContractError(why, field=field)
+            warnings.append(f"{field}: {why}; it is not looked at")
+
+        init = request.init
+        found: list[Unit] = []
+        for asked in request.units:
+            try:
+                if asked not in known:
+                    known[asked] = self.unit(asked, open_, init, idle)
+                check_steps(known[asked], request, job)
+            except UnusableError as error:
+                if request.strict:
+                    raise
+                warnings.append(f"{error}; the unit is left out")
+            else:
+                found.append(known[asked])
+        return tuple(found)
 
     def unit(self, asked: ControlUnit, open_: Open, init: Init | None, idle: Idle) -> Unit:
         """One unit, ready for the torch thread.

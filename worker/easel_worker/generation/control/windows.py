@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from math import ceil, floor
 
 from easel_contract.controlnet import ControlUnit
 from easel_contract.controlnet.combining import UnusableError
+from easel_contract.requests import GenerationRequest
+from easel_contract.requests.scripts import SEVERAL, Loopback
+from easel_worker.generation.control.unit import Unit
+from easel_worker.generation.courses import steps_of
+from easel_worker.generation.job import Job
+from easel_worker.generation.scripts.loopback import strengths
+
+
+def check_steps(unit: Unit, request: GenerationRequest, job: Job) -> None:
+    """Refuse a unit that none of the steps would hear of that its request has made. Each loop of a loopback
+    counts; of a script that makes requests of its own, those are asked about instead.
+
+    Raises:
+        UnusableError: as `check_window`.
+    """
+    if isinstance(request.script, SEVERAL):
+        return
+    jobs = [job]
+    if isinstance(request.script, Loopback):
+        loops = strengths(request.script, job.denoising_strength)
+        jobs = [replace(job, denoising_strength=strength) for strength in loops]
+    courses = [steps_of(one) for one in jobs]
+    check_window(unit.asked, [count for course in courses for count in course[unit.passes(len(course))]])
 
 
 def check_window(asked: ControlUnit, steps: Collection[int | None]) -> None:
