@@ -162,7 +162,7 @@ def test_img2imgs_picture_and_mask_stand_in() -> None:
         assert request_with(unit, init_images=[png()], **fields).units[0].pictures == ()
     tiled = {"script_name": "sd upscale", "script_args": ["", 16, "None", 2]}
     with pytest.raises(ContractError, match="needs one"):
-        request_with(unit, init_images=[png()], mask=png("L"), resize_mode=2, **tiled)
+        request_with(unit, init_images=[png()], resize_mode=2, **tiled)
 
 
 def test_two_spellings_of_the_scripts_name_are_refused() -> None:

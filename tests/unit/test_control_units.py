@@ -150,9 +150,10 @@ def test_spellings_of_control_mode(sent: object, expected: ControlMode) -> None:
 
 
 def test_words() -> None:
-    unit = edges(hr_option="high res ONLY", pulid_mode="extremely style", union_control_type="soft edge")
+    unit = edges(hr_option="high res ONLY", pulid_mode="fidelity", union_control_type="soft edge")
     assert unit.hr_option is HrOption.HIGH
-    assert unit.pulid_mode is PulidMode.STYLE
+    assert unit.pulid_mode is PulidMode.FIDELITY
+    assert ControlUnit.model_validate({"pulid_mode": "extremely style"}).pulid_mode is PulidMode.STYLE
     assert unit.union_control_type is UnionControlType.SOFT_EDGE
 
 

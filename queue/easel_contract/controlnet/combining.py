@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from easel_contract.controlnet.module import Module
 from easel_contract.controlnet.unit import ControlUnit
-from easel_contract.controlnet.words import ResizeMode
+from easel_contract.controlnet.words import HrOption, ResizeMode
 from easel_contract.errors import ContractError
 from easel_contract.images import has_alpha
 
@@ -25,12 +25,27 @@ class Init:
     fill: bool = False
 
 
+@dataclass(frozen=True)
+class HiresPasses:
+    """Which of the two passes of a generation with hires make steps.
+
+    first: No picture stands in for it. second: Its denoising strength is not 0.
+    """
+
+    first: bool = True
+    second: bool = True
+
+
 class UnusableError(ContractError):
     """A unit that would do nothing here. A service that is not strict renders without it, and says so."""
 
 
-def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
+def check_unit(unit: ControlUnit, module: Module, init: Init | None, hires: HiresPasses | None) -> None:
     """Refuse a unit that would do nothing, which A1111 passes over in silence.
+
+    Args:
+        init: See `read_units`.
+        hires: None where there is no second pass, or nobody knows yet.
 
     Raises:
         UnusableError: 422, naming the field that is wrong and what would be right.
@@ -44,9 +59,10 @@ def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
             f"is None, and {module.name!r} only prepares a picture for a model; GET /controlnet/model_list "
             "has their names",
         )
-    for name in ("advanced_weighting", "effective_region_mask"):
-        if module.model_free and getattr(unit, name) is not None:
-            _refuse(unit, name, f"is for models; {module.name!r} works without one")
+    if unit.guidance_start == 1:
+        _refuse(unit, "guidance_start", "is 1, where every step has begun already; send less")
+    if hires is not None:
+        _check_passes(unit, hires)
     if unit.ipadapter_input is not None:
         if not ADAPTERS & set(module.types):
             _refuse(
@@ -70,6 +86,25 @@ def check_unit(unit: ControlUnit, module: Module, init: Init | None) -> None:
             f"{module.name!r} needs one: what is masked is painted anew. To outpaint instead, send the "
             "resize_mode 'Resize and Fill'",
         )
+
+
+def _check_passes(unit: ControlUnit, hires: HiresPasses) -> None:
+    first = hires.first and unit.hr_option is not HrOption.HIGH
+    second = hires.second and unit.hr_option is not HrOption.LOW
+    if first or second:
+        return
+    reasons = {
+        HrOption.LOW: "firstpass_image stands in for the first pass",
+        HrOption.HIGH: "a second pass of denoising_strength 0 makes no steps",
+    }
+    why = [reason for option, reason in reasons.items() if unit.hr_option in (option, HrOption.BOTH)]
+    right = {HrOption.LOW: hires.second, HrOption.HIGH: hires.first}.get(unit.hr_option, False)
+    _refuse(
+        unit,
+        "hr_option",
+        f"{unit.hr_option.value!r}: {', and '.join(why)}; "
+        + (f"send {HrOption.BOTH.value!r}" if right else "send a higher denoising_strength"),
+    )
 
 
 def _masked(unit: ControlUnit, init: Init | None) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from easel_contract.controlnet.combining import Init, UnusableError, check_unit
+from easel_contract.controlnet.combining import HiresPasses, Init, UnusableError, check_unit
+from easel_contract.controlnet.idle import idle_fields, without
 from easel_contract.controlnet.modules import MODULES, Module, find_module
 from easel_contract.controlnet.pictures import read_pictures
 from easel_contract.controlnet.settling import settle_sliders
@@ -36,7 +37,14 @@ class Units:
     warnings: tuple[str, ...] = ()
 
 
-def read_units(args: Sequence[JsonValue], *, limit: int, strict: bool, init: Init | None = None) -> Units:
+def read_units(
+    args: Sequence[JsonValue],
+    *,
+    limit: int,
+    strict: bool,
+    init: Init | None = None,
+    hires: HiresPasses | None = None,
+) -> Units:
     """Read and check units. Those that are switched off are left out, whatever else they say.
 
     Args:
@@ -45,6 +53,7 @@ def read_units(args: Sequence[JsonValue], *, limit: int, strict: bool, init: Ini
         strict: Refuse what this service does not know or cannot do. Otherwise a unit is used as far as it can
             be, or left out, and `warnings` tell so. A value of the wrong kind is refused in both cases.
         init: What the request has that stands in for a unit's picture and mask; None for txt2img.
+        hires: What its passes do; None without a second one, which makes `hr_option` mean nothing.
 
     Raises:
         ContractError: 422, naming the unit and the field.
@@ -60,7 +69,9 @@ def read_units(args: Sequence[JsonValue], *, limit: int, strict: bool, init: Ini
         if not _enabled(sent, field):
             continue
         try:
-            unit = _read_unit(index, plain(sent, field=field), field, strict=strict, init=init)
+            unit = _read_unit(index, plain(sent, field=field), field, strict=strict)
+            check_unit(unit, MODULES[unit.module], init, hires)
+            unit = _without_idle(unit, strict=strict)
         except UnusableError as error:
             if strict:
                 raise
@@ -85,9 +96,7 @@ def _enabled(sent: Mapping[str, JsonValue], field: str) -> bool:
         raise ContractError("is neither true nor false", field=f"{field}.enabled") from None
 
 
-def _read_unit(
-    index: int, said: dict[str, JsonValue], field: str, *, strict: bool, init: Init | None
-) -> ControlUnit:
+def _read_unit(index: int, said: dict[str, JsonValue], field: str, *, strict: bool) -> ControlUnit:
     warnings = ignored(said, field=field)
     module = _module(said.get("module"), field)
     model = _model(said.get("model"), field)
@@ -107,11 +116,21 @@ def _read_unit(
     values |= settle_sliders(module, values, field=field, strict=strict, warnings=warnings)
     values |= {"index": index, "module": module.name, "model": model, "pictures": pictures, "mask": mask}
     try:
-        unit = ControlUnit.model_validate({**values, "warnings": tuple(warnings)})
+        return ControlUnit.model_validate({**values, "warnings": tuple(warnings)})
     except ValidationError as error:
         raise from_validation(error, f"{field}.") from None
-    check_unit(unit, module, init)
-    return unit
+
+
+def _without_idle(unit: ControlUnit, *, strict: bool) -> ControlUnit:
+    """The unit without what its module does not look at."""
+    idle = idle_fields(unit, MODULES[unit.module])
+    if not idle:
+        return unit
+    if strict:
+        name, why = next(iter(idle.items()))
+        raise ContractError(why, field=f"{unit.field}.{name}")
+    told = tuple(f"{unit.field}.{name}: {why}; it is not looked at" for name, why in idle.items())
+    return without(unit.model_copy(update={"warnings": (*unit.warnings, *told)}), set(idle))
 
 
 def _module(given: JsonValue, field: str) -> Module:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from easel_contract.controlnet.combining import Init
+from easel_contract.controlnet.combining import HiresPasses, Init
 from easel_contract.controlnet.reading import Units, read_units
 from easel_contract.errors import ContractError
 from easel_contract.requests.body import from_validation
@@ -105,13 +105,14 @@ def read_alwayson(
     max_units: int,
     strict: bool,
     init: Init | None = None,
+    hires: HiresPasses | None = None,
 ) -> Alwayson:
     """Check and read `alwayson_scripts`.
 
     Args:
         scripts: The field's value.
         selectable: Titles, in lower case, of the scripts that belong into `script_name`.
-        max_units, strict, init: See `read_units`.
+        max_units, strict, init, hires: See `read_units`.
 
     Raises:
         ContractError: 422 for an unknown script, a selectable one, or a wrong argument.
@@ -141,7 +142,7 @@ def read_alwayson(
         parsed = AlwaysonOptions.model_validate(options)
     except ValidationError as error:
         raise from_validation(error, "alwayson_scripts.") from None
-    control = read_units(units, limit=max_units, strict=strict, init=init)
+    control = read_units(units, limit=max_units, strict=strict, init=init, hires=hires)
     return Alwayson(parsed, soft if soft and soft.enabled else None, control)
 
 

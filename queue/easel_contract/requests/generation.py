@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 from easel_contract.controlnet import ControlUnit
-from easel_contract.controlnet.combining import Init
+from easel_contract.controlnet.combining import HiresPasses, Init
 from easel_contract.limits import MAX_UNITS, MIN_SIDE, Limits
 from easel_contract.options import Checked, check_options
 from easel_contract.requests.alwayson import Alwayson, AlwaysonOptions, read_alwayson
-from easel_contract.requests.scripts import SELECTABLE, Script, read_script
+from easel_contract.requests.scripts import SELECTABLE, SEVERAL, Script, read_script
 from easel_contract.samplers import SamplerChoice, resolve
 
 SEED_MAX = 2**63 - 1
@@ -101,11 +101,17 @@ class GenerationRequest(BaseModel):
             max_units=self._max_units,
             strict=self._strict,
             init=self.init,
+            hires=None if isinstance(self.script, SEVERAL) else self.hires_passes,
         )
 
     @property
     def init(self) -> Init | None:
         """What stands in for the picture and mask of a ControlNet unit; None where there is nothing."""
+        return None
+
+    @property
+    def hires_passes(self) -> HiresPasses | None:
+        """What the passes of a generation with hires do, for its ControlNet units; None without hires."""
         return None
 
     @property

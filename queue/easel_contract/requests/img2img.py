@@ -12,7 +12,7 @@ from easel_contract.images import check_image
 from easel_contract.limits import Limits
 from easel_contract.requests.generation import GenerationRequest
 from easel_contract.requests.reading import read_request
-from easel_contract.requests.scripts import OutpaintingMk2, PoorMansOutpainting, SDUpscale
+from easel_contract.requests.scripts import UNMASKED, OutpaintingMk2, PoorMansOutpainting, SDUpscale
 
 FILL = 2
 """The `resize_mode` that fills what the picture leaves of the sample's size."""
@@ -80,6 +80,33 @@ class Img2ImgRequest(GenerationRequest):
             return self.mask_blur, self.mask_blur
         return self.mask_blur_x, self.mask_blur_y
 
+    @property
+    def unused(self) -> dict[str, str]:
+        """What the request asks for in vain: field -> why, and what would be right.
+
+        Fields that clients send with every request (`resize_mode`, and how a mask is used) are not among
+        them.
+        """
+        if not isinstance(self.script, UNMASKED):
+            alone = self.latent_mask and not self.mask
+            return {"latent_mask": "says nothing without mask; send that beside it"} if alone else {}
+        why = (
+            "SD upscale draws every tile as a whole; leave it out"
+            if isinstance(self.script, SDUpscale)
+            else "the script paints what it adds, by a mask of its own; leave it out"
+        )
+        found = {name: why for name in ("mask", "latent_mask") if getattr(self, name)}
+        if len(self.init_images) > 1:
+            found["init_images"] = (
+                f"the script begins with one picture, {len(self.init_images)} are given; send one"
+            )
+        return found
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        unused = (f"{field}: {why}; it is not looked at" for field, why in self.unused.items())
+        return (*super().warnings, *unused)
+
     def check_kind(self, limits: Limits) -> None:
         if not self.init_images and not self.image_link:
             raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
@@ -90,6 +117,8 @@ class Img2ImgRequest(GenerationRequest):
                 "batch_size is a multiple",
                 field="init_images",
             )
+        for field, why in self.unused.items() if self.strict else ():
+            raise ContractError(why, field=field)
 
 
 def parse_img2img(body: bytes, limits: Limits) -> Img2ImgRequest:

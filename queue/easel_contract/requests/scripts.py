@@ -149,6 +149,12 @@ IMG2IMG_ONLY: dict[str, type[Script]] = {
 
 SELECTABLE = frozenset({*BOTH, *IMG2IMG_ONLY})
 
+SEVERAL = (PromptsFromFile, XYZPlot)
+"""Scripts that make other requests of the client's: each is checked by itself, and only they are rendered."""
+
+UNMASKED = (SDUpscale, OutpaintingMk2, PoorMansOutpainting)
+"""Scripts of img2img that begin with the first picture alone, and paint by no mask but their own."""
+
 
 def read_script(name: str | None, args: list[JsonValue], *, img2img: bool) -> Script | None:
     """The script that a request names, with its arguments; None where it names none.

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from pydantic import Field
 
+from easel_contract.controlnet.combining import HiresPasses
 from easel_contract.errors import ContractError
 from easel_contract.images import check_image
 from easel_contract.infotext.reading import split_sampler
@@ -85,6 +86,12 @@ class Txt2ImgRequest(GenerationRequest):
         if not self.hires_by_scale:
             scale = max(self.hr_resize_x / self.width, self.hr_resize_y / self.height)
         return self.width * scale, self.height * scale
+
+    @property
+    def hires_passes(self) -> HiresPasses | None:
+        if not self.enable_hr:
+            return None
+        return HiresPasses(first=not self.firstpass_image, second=self.denoising_strength != 0)
 
     def check_kind(self, limits: Limits) -> None:
         if not self.enable_hr:

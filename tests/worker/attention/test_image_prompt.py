@@ -14,7 +14,7 @@ from PIL import Image
 
 from easel_worker.diffusion.attention.attach import attention_units
 from easel_worker.diffusion.attention.clip_vision import ClipVision
-from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
+from easel_worker.diffusion.attention.ip_adapter import ImageTokens, IPAdapter, load_ip_adapter
 from easel_worker.diffusion.attention.units import ImagePrompt
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.errors import JobError
@@ -209,6 +209,20 @@ def test_several_pictures_are_averaged(
     mean = (adapter.embed([one]).shown + adapter.embed([other]).shown) / 2
     torch.testing.assert_close(both.shown, mean)
     assert torch.equal(both.blank, adapter.embed([one]).blank)
+
+
+def test_each_image_may_have_its_own_picture(
+    checkpoint: Checkpoint, adapter: IPAdapter, clip: ClipVision, image: NDArray[np.uint8]
+) -> None:
+    one, other = (adapter.embed([clip.look(seen)]) for seen in (image, image[::-1].copy()))
+    own = ImageTokens(torch.cat([one.shown, other.shown]), one.blank)
+    x, prompts = noise(2), ["a cat", "a house"]
+    together = call(checkpoint, [ImagePrompt(adapter, own)], x, prompts=prompts)
+    for i, tokens in enumerate((one, other)):
+        alone = call(checkpoint, [ImagePrompt(adapter, tokens)], x[i : i + 1], prompts=[prompts[i]])
+        torch.testing.assert_close(together[i : i + 1], alone, **CLOSE)
+    shared = call(checkpoint, [ImagePrompt(adapter, one)], x, prompts=prompts)
+    assert (together[1] - shared[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("fails", [False, True])

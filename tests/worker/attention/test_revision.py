@@ -51,6 +51,17 @@ def test_the_picture_has_its_share_of_the_pooled_text(sdxl: Checkpoint) -> None:
     torch.testing.assert_close(pooled[:1], 0.25 * text[:1] + 0.25 * embedding() + 0.5 * embedding(1))
 
 
+def test_each_image_may_have_its_own_picture(sdxl: Checkpoint) -> None:
+    both = Revision(torch.cat([embedding(), embedding(1)]), weight=0.5)
+    x, prompts = noise(2), ["a cat", "a house"]
+    together = call(sdxl, [both], x, prompts=prompts)
+    for i in range(2):
+        alone = call(sdxl, [Revision(embedding(i), weight=0.5)], x[i : i + 1], prompts=[prompts[i]])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=1e-4)
+    shared = call(sdxl, [Revision(embedding(), weight=0.5)], x, prompts=prompts)
+    assert (together[1] - shared[1]).abs().max() > 0.001
+
+
 def test_the_prompt_can_be_ignored(sdxl: Checkpoint) -> None:
     text, words = told(sdxl)
     pooled, context = told(sdxl, Revision(embedding(), weight=0.5, ignore_prompt=True))

@@ -251,6 +251,18 @@ def test_adapters_weights_rows_and_window(adapter: ControlModel, sd1: Checkpoint
     assert torch.equal(sample(sd1, hook(adapter, sd1, region_mask=mask)), plain)
 
 
+def test_a_type_for_a_model_that_is_no_union_is_refused(
+    adapter: ControlModel, model: ControlModel, sd1: Checkpoint, tmp_path: Path
+) -> None:
+    path, _ = write_control_lora(small_controlnet(sd1.unet), sd1.unet, tmp_path / "l.safetensors")
+    lora = load_control(path, device=CPU, dtype=torch.float32)
+    for other, what in ((adapter, "T2I-adapter"), (model, "ControlNet"), (lora, "control-LoRA")):
+        told = rf"args\[1\]\.union_control_type: is for union ControlNets; .* is a {what}"
+        with pytest.raises(JobError, match=told):
+            hook(other, sd1, union_type="Depth", field="args[1]")
+        assert ask(hook(other, sd1, union_type="Unknown"), unet_input(sd1))
+
+
 def test_adapters_and_controlnets_add_up(adapter: ControlModel, model: ControlModel, sd1: Checkpoint) -> None:
     units = (hook(adapter, sd1), hook(adapter, sd1, picture(3)), hook(model, sd1))
     together = sample(sd1, *units)
@@ -339,7 +351,8 @@ def test_everything_in_half_precision(checkpoint_of: CheckpointOf, folder_of: An
     plain = sample(half, steps=2)
     for path in (union, lora, adapter):
         model = load_control(path, device=CPU, dtype=torch.bfloat16)
-        unit = hook(model, half, mode=CONTROL, union_type="Depth", region_mask=mask)
+        kind = {"union_type": "Depth"} if path == union else {}
+        unit = hook(model, half, mode=CONTROL, region_mask=mask, **kind)
         inputs = unet_input(half)
         given = dataclasses.replace(inputs, sample=inputs.sample.bfloat16(), rows=in_half(inputs.rows))
         assert {one.dtype for one in ask(unit, given)} == {torch.bfloat16}

@@ -153,6 +153,19 @@ def test_samplers_on_own_timesteps_ignore_the_scheduler(name: str) -> None:
     assert txt2img(name, 12, "karras").levels == txt2img(name, 12).levels
 
 
+@pytest.mark.parametrize("steps", [1, 3, 4, 21, 40])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_plan_knows_how_many_steps_its_sampler_will_tell_of(sampler: str, steps: int) -> None:
+    for plan in (txt2img(sampler, steps), img2img(sampler, steps, 0.6), img2img(sampler, steps, 0.0)):
+        told: list[tuple[int, int]] = []
+        run = begin(plan)
+        run.solve(run.start(), lambda done, of, told=told: told.append((done, of)))  # type: ignore[misc]
+        if sampler == "DPM adaptive" and plan.steps:
+            assert plan.steps_made is None
+        else:
+            assert told == [(done + 1, plan.steps_made) for done in range(plan.steps_made or 0)]
+
+
 def test_schedule_options_reach_the_schedule() -> None:
     set_ends = txt2img("Euler", 5, "karras", sigma_min=0.1, sigma_max=10.0, rho=5.0).levels
     assert (set_ends[0], set_ends[-2]) == (pytest.approx(10.0), pytest.approx(0.1))

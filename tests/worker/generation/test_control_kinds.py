@@ -47,9 +47,26 @@ def test_several_pictures_make_one_prompt(control_desk: Desk) -> None:
         assert not equal(both, controlled(control_desk, **PROMPT, image=image))
 
 
+def test_several_init_images_are_looked_at_each_by_its_picture(control_desk: Desk) -> None:
+    images = [drawing(), striped()]
+    lent = unit(**PROMPT, image=None)
+    both = control_desk.img2img(images, batch_size=2, **units(lent))
+    assert len(both.images) == 4
+    for i, image in enumerate(images):
+        alone = control_desk.img2img(image, seed=5 + i, **units(lent))
+        assert abs(both.pixels[i].astype(int) - alone.pixels[0]).max() <= 1
+        assert np.array_equal(both.pixels[2 + i], np.asarray(image))
+    more = control_desk.img2img(images, batch_size=4, **units(lent))
+    assert len(more.images) == 6, "two of the batch begin with one image each"
+    assert abs(more.pixels[1].astype(int) - both.pixels[1]).max() <= 1
+
+
 def test_a_mask_hides_parts_of_the_picture_from_the_prompt(control_desk: Desk) -> None:
     masked = controlled(control_desk, **PROMPT, mask=box_mask())
     assert not equal(masked, controlled(control_desk, **PROMPT))
+    blank = [controlled(control_desk, **PROMPT, mask=Image.new("L", (64, 64), level)) for level in (0, 255)]
+    assert equal(blank[0], controlled(control_desk, **PROMPT))
+    assert equal(blank[0], blank[1])
     # The mask of img2img says what is painted, not what is looked at.
     lent = unit(**PROMPT, image=None)
     whole = {"inpaint_full_res": False}

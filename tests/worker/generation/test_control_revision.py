@@ -17,7 +17,7 @@ from easel_worker.diffusion.random_model import build_random_checkpoint
 from ...small_models.ip_adapter import ip_adapter, write_clip_folder, write_flat
 from ..desk import BARE, Desk
 from ..diffusion.small_models import KINDS, write_folder
-from .controlled import controlled, equal
+from .controlled import controlled, drawing, equal, unit, units
 from .test_control_kinds import striped
 
 REVISION = {"module": "revision_clipvision", "model": "None"}
@@ -54,6 +54,18 @@ def test_a_picture_stands_in_for_the_pooled_text(xl: Desk, module: str) -> None:
 def test_noise_on_the_embedding_is_the_seeds(xl: Desk) -> None:
     once, again = (controlled(xl, **REVISION, threshold_a=0.8) for _ in range(2))
     assert equal(once, again)
+
+
+def test_several_init_images_are_looked_at_each_by_its_picture(xl: Desk) -> None:
+    images = [drawing(), striped()]
+    lent = unit(**REVISION, image=None, threshold_a=0.5)
+    both = xl.img2img(images, batch_size=2, **units(lent))
+    assert len(both.images) == 4
+    first = xl.img2img(images[0], **units(lent))
+    assert abs(both.pixels[0].astype(int) - first.pixels[0]).max() <= 1
+    shared = xl.img2img(images, batch_size=2, **units(unit(**REVISION, image=images[0], threshold_a=0.5)))
+    assert abs(shared.pixels[0].astype(int) - first.pixels[0]).max() <= 1
+    assert not np.array_equal(both.pixels[1], shared.pixels[1])
 
 
 def test_auto_looks_with_bigg_for_sdxl(xl: Desk) -> None:

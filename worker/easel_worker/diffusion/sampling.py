@@ -18,7 +18,8 @@ import torch
 
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.noise import NoiseSource
-from easel_worker.diffusion.samplers.dpm_solver import dpm_adaptive, dpm_fast
+from easel_worker.diffusion.samplers.dpm_solver import dpm_adaptive, dpm_fast, fast_orders
+from easel_worker.diffusion.samplers.heun import restart, restart_steps
 from easel_worker.diffusion.samplers.lcm import lcm
 from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.samplers.registry import SamplerSpec, find_sampler
@@ -71,6 +72,15 @@ class SamplingPlan:
         Both tell their own count with every step.
         """
         return len(self.levels) - 1
+
+    @property
+    def steps_made(self) -> int | None:
+        """How many steps the sampler tells of; None where only the run shows it (DPM adaptive)."""
+        if self.spec.sampler is dpm_adaptive:
+            return None if self.steps else 0
+        if self.spec.sampler is dpm_fast:
+            return len(fast_orders(self.steps))
+        return len(restart_steps(self.levels)) if self.spec.sampler is restart else self.steps
 
     @property
     def calls_per_step(self) -> int:

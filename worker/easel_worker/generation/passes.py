@@ -27,17 +27,12 @@ from easel_worker.diffusion.latents import keep_outside
 from easel_worker.diffusion.prompts.editing import PromptSteps
 from easel_worker.diffusion.prompts.networks import cut_networks
 from easel_worker.diffusion.samplers.registry import find_sampler
-from easel_worker.diffusion.sampling import (
-    SamplingPlan,
-    SamplingRun,
-    model_levels,
-    plan_img2img,
-    plan_txt2img,
-)
+from easel_worker.diffusion.sampling import SamplingPlan, SamplingRun, model_levels
 from easel_worker.diffusion.size_ids import BASE_NUMBERS, SizeIds, base_ids, refiner_ids
 from easel_worker.diffusion.soft_inpaint import SoftInpaint
 from easel_worker.diffusion.text import TextModel, TextOptions
 from easel_worker.diffusion.unet_batch import Padding
+from easel_worker.generation.courses import first_course, hires_course, img2img_course
 from easel_worker.generation.img2img import Beginning
 from easel_worker.generation.job import Hires, Job, Picture
 from easel_worker.generation.networks import attach_networks
@@ -66,14 +61,7 @@ def first_pass(job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studi
     """From noise to latents (n, 4, h, w)."""
     checkpoint = _with_levels(checkpoint, job)
     choice = job.steps.choice
-    plan = plan_txt2img(
-        choice.sampler,
-        choice.scheduler,
-        job.steps.steps,
-        model=checkpoint.sigmas,
-        options=sampler_options(job.options),
-        sdxl=checkpoint.size_numbers > 0,
-    )
+    plan = first_course(job, checkpoint.sigmas, sdxl=checkpoint.size_numbers > 0)
     the_pass = Pass(
         batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=_refines_first(job)
     )
@@ -86,15 +74,8 @@ def img2img_pass(
     """From a picture's latents to others."""
     checkpoint = _with_levels(checkpoint, job)
     choice = job.steps.choice
-    plan = plan_img2img(
-        choice.sampler,
-        choice.scheduler,
-        job.steps.steps,
-        job.denoising_strength,
-        model=checkpoint.sigmas,
-        options=sampler_options(job.options, noise_multiplier=beginning.source.noise_multiplier),
-        sdxl=checkpoint.size_numbers > 0,
-    )
+    sdxl = checkpoint.size_numbers > 0
+    plan = img2img_course(job, beginning.source, checkpoint.sigmas, sdxl=sdxl)
     the_pass = Pass(batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=True)
     latents = _sample(job, the_pass, checkpoint, studio, beginning=beginning, init=beginning.init)
     if beginning.mask is None or beginning.source.soft is not None:
@@ -115,16 +96,7 @@ def hires_pass(
     nothing."""
     checkpoint = _with_levels(checkpoint, job)
     first, choice = job.steps.choice, hires.choice or job.steps.choice
-    plan = plan_img2img(
-        choice.sampler,
-        choice.scheduler,
-        hires.steps,
-        hires.denoising_strength,
-        model=checkpoint.sigmas,
-        options=sampler_options(job.options, noise_multiplier=1.0),
-        fixed_steps=True,
-        sdxl=checkpoint.size_numbers > 0,
-    )
+    plan = hires_course(job, hires, checkpoint.sigmas, sdxl=checkpoint.size_numbers > 0)
     if plan.steps == 0:
         return enlarged
     own = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -112,7 +113,8 @@ class Planner:
 
         def job_of(made: GenerationRequest) -> Job:
             job = self._job_of(made, effective(stored, made.overrides.values), opened, warnings)
-            return replace(job, units=self._units(made, job, opened, units))
+            open_ = partial(self._open, opened=opened)
+            return replace(job, units=self._controls.units(made, job, open_, units, warnings))
 
         job = job_of(request)
         if isinstance(request.script, SDUpscale):
@@ -130,19 +132,6 @@ class Planner:
             networks_need=networks_need(request, stored),
             warnings=tuple(dict.fromkeys(warnings)),
         )
-
-    def _units(
-        self, request: GenerationRequest, job: Job, opened: Opened, known: dict[ControlUnit, Unit]
-    ) -> tuple[Unit, ...]:
-        """The request's ControlNet units, each resolved once for all jobs of its script."""
-        for unit in request.units:
-            if unit not in known:
-                known[unit] = self._controls.unit(
-                    unit,
-                    lambda text, field: self._open(text, field, opened),
-                    request.init if isinstance(request, Img2ImgRequest) else None,
-                )
-        return tuple(known[unit] for unit in request.units)
 
     def _hashes(self, jobs: Iterable[Job]) -> Mapping[ModelFile | VaeFile, Future[str]]:
         hashes: dict[ModelFile | VaeFile, Future[str]] = {}

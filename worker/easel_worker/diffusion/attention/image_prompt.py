@@ -44,7 +44,8 @@ class ActingPrompt:
         self._laid_out: Call | None = None
         self._tokens_of: torch.Tensor | None = None
         self.tokens_of: torch.Tensor | None = None
-        """For each row, 0 for the picture's tokens, 1 for those of no picture; None while it does not act."""
+        """For each row, the place of its tokens: a picture's, and last those of no picture; None while it
+        does not act."""
         self.rows: torch.Tensor | None = None
         """(rows, 1, 1), what a row counts; None where all count 1."""
         _check(unit.adapter, layout, model, unit.field)
@@ -74,7 +75,9 @@ class ActingPrompt:
         if self._laid_out is not inputs.rows:
             self._laid_out = inputs.rows
             blank = torch.tensor([kind != "positive" for kind in inputs.rows.kinds])
-            self._tokens_of = blank.long().to(inputs.sample.device)
+            shown, images = len(self._unit.tokens.shown), inputs.rows.images
+            own = images if shown > 1 else torch.zeros_like(images)
+            self._tokens_of = torch.where(blank.to(images.device), shown, own)
             alone = self._unit.mode == "control" and bool(blank.any())
             self.rows = (~blank)[:, None, None].to(inputs.sample) if alone else None
         self.tokens_of = self._tokens_of
@@ -110,7 +113,7 @@ class _Layer:
         self._query: torch.Tensor | None = None
 
     def attach(self, tokens: torch.Tensor) -> list[RemovableHandle]:
-        """tokens: (2, n, context), those of the picture and of none."""
+        """tokens: (pictures + 1, n, context), those of each picture and of none."""
         like = self._attention.to_q.weight
         # The same in every call of the pass.
         self._key, self._value = (

@@ -41,7 +41,11 @@ _NAMED_AT_MOST = 5
 
 @dataclass(frozen=True, eq=False)
 class ImageTokens:
-    """A picture as tokens beside the prompt's, and no picture; both (1, tokens, context width)."""
+    """A picture as tokens beside the prompt's, and no picture.
+
+    shown: (1 or images, tokens, context width), one for all of a batch or each image's own. blank: likewise,
+    (1, …).
+    """
 
     shown: torch.Tensor
     blank: torch.Tensor

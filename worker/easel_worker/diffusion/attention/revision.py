@@ -53,6 +53,7 @@ class ActingRevisions:
         self._unet = checkpoint.unet
         self._acting: list[Revision] = []
         self._positive: torch.Tensor | None = None
+        self._images: torch.Tensor | None = None
         self._handles: list[RemovableHandle] = []
         for unit in units:
             _check(unit, checkpoint)
@@ -72,9 +73,10 @@ class ActingRevisions:
         self._acting = [unit for unit in self._units if acts(unit, inputs.progress)]
         positive = [kind == "positive" for kind in inputs.rows.kinds]
         self._positive = torch.tensor(positive, device=inputs.sample.device)[:, None]
+        self._images = inputs.rows.images
 
     def _revise(self, module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if not self._acting or self._positive is None:
+        if not self._acting or self._positive is None or self._images is None:
             return None
         sample, timesteps, context, *others = inputs
         text = named["added_cond_kwargs"]["text_embeds"]
@@ -82,7 +84,8 @@ class ActingRevisions:
         ignored = any(unit.ignore_prompt for unit in self._acting)
         pooled = text * (0.0 if ignored else max(0.0, 1.0 - weight))
         for unit in self._acting:
-            pooled = pooled + unit.weight * unit.embedding.to(text)
+            seen = unit.embedding.to(text)
+            pooled = pooled + unit.weight * (seen if len(seen) == 1 else seen[self._images])
         if ignored:
             context = torch.where(self._positive[..., None], torch.zeros_like(context), context)
         added = named["added_cond_kwargs"] | {"text_embeds": torch.where(self._positive, pooled, text)}

@@ -64,10 +64,11 @@ class Reference:
 class Revision:
     """A picture in place of an SDXL prompt's pooled text, see `revision.py`.
 
-    embedding: (1, width), the picture's by ViT-bigG (`ClipView.projected`), perhaps `augmented`. weight: its
-    share of the pooled vector; the text has what units leave of 1. ignore_prompt: the positive prompt does
-    not count, neither its words nor its pooled vector. start, end, field: as above. Control modes mean
-    nothing to it: the negative prompt is always without the picture.
+    embedding: (1 or images, width), the picture's by ViT-bigG (`ClipView.projected`), perhaps `augmented`;
+    one for all of a batch or each image's own. weight: its share of the pooled vector; the text has what
+    units leave of 1. ignore_prompt: the positive prompt does not count, neither its words nor its pooled
+    vector. start, end, field: as above. Control modes mean nothing to it: the negative prompt is always
+    without the picture.
     """
 
     embedding: torch.Tensor

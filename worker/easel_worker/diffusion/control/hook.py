@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control.adapter import Adapter
-from easel_worker.diffusion.control.args import ControlArgs
-from easel_worker.diffusion.control.model import ControlModel
+from easel_worker.diffusion.control.args import UNKNOWN, ControlArgs
+from easel_worker.diffusion.control.model import WHAT, ControlModel
 from easel_worker.diffusion.control.network import Network
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.guidance_hooks import Residuals, UNetInput
@@ -63,6 +63,11 @@ class ControlHook:
         misfit = model.misfit(checkpoint.unet)
         if misfit is not None:
             raise JobError(f"{args.field}.model: {model.name} {misfit}")
+        if args.union_type != UNKNOWN and model.kind != "union":
+            raise JobError(
+                f"{args.field}.union_control_type: is for union ControlNets; {model.name} is a"
+                f" {WHAT[model.kind]}"
+            )
         self.model = model
         self.args = args
         self._hint = hint

@@ -32,7 +32,7 @@ class Network(Attached):
         self._types: int | None = config.get("num_control_type")
 
     def control_type(self, name: str) -> int | None:
-        """The place of a union model's control type; None for "Unknown", and for other models.
+        """The place of a union model's control type; None for "Unknown", the only one that others have.
 
         Raises:
             ValueError: the model knows no such type.

@@ -69,17 +69,23 @@ def dpm_fast(solver: Solver, x: torch.Tensor) -> Iterator[torch.Tensor]:
 
     Steps of third order, and a last one or two of lower order to come out even.
     """
-    calls = len(solver.sigmas) - 1
-    count = calls // 3 + 1
-    orders = [3] * (count - 2) + [2, 1] if calls % 3 == 0 else [3] * (count - 1) + [calls % 3]
-    solver.steps = len(orders) if calls else 0
-    levels = [float(sigma) for sigma in np.geomspace(solver.sigmas[0], solver.sigmas[-1], count + 1)]
-    for order, sigma, target in zip(orders[: solver.steps], levels, levels[1:], strict=False):
+    orders = fast_orders(len(solver.sigmas) - 1)
+    solver.steps = len(orders)
+    levels = [float(sigma) for sigma in np.geomspace(solver.sigmas[0], solver.sigmas[-1], len(orders) + 1)]
+    for order, sigma, target in zip(orders, levels, levels[1:], strict=False):
         down, up = _limited_levels(solver, sigma, target)
         slopes = _Slopes(solver, x, sigma)
         x = (slopes.order_1, slopes.order_2, slopes.order_3)[order - 1](down)
         x = torch.add(x, solver.noise(), alpha=solver.options.s_noise * up)
         yield x
+
+
+def fast_orders(calls: int) -> list[int]:
+    """The order of each step of DPM fast, which is how many of the model calls it makes."""
+    if not calls:
+        return []
+    count = calls // 3 + 1
+    return [3] * (count - 2) + [2, 1] if calls % 3 == 0 else [3] * (count - 1) + [calls % 3]
 
 
 def dpm_adaptive(solver: Solver, x: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from easel_contract.controlnet import ControlFile, ControlMode
 from easel_contract.errors import ContractError
+from easel_worker.annotators import Pixels
 from easel_worker.diffusion.attention.clip_vision import ClipView
+from easel_worker.diffusion.attention.ip_adapter import ImageTokens, IPAdapter
 from easel_worker.diffusion.attention.revision import augmented
 from easel_worker.diffusion.attention.units import ImagePrompt, Mode, Revision
 from easel_worker.generation.control.eyes import eyes_for
@@ -32,13 +34,16 @@ class Looks:
     """What such units are in a pass.
 
     Args:
-        source: img2img's, whose first picture stands in for a unit's own; None for txt2img.
+        source: img2img's, whose pictures stand in for a unit's own, picture i of the batch looking at image i
+            modulo how many there are; None for txt2img.
+        images: Pictures of the batch.
         seed: Of Revision's noise.
     """
 
-    def __init__(self, source: Source | None, models: ControlModels, seed: int) -> None:
-        self._source = source
+    def __init__(self, source: Source | None, models: ControlModels, images: int, seed: int) -> None:
+        self._lent = () if source is None else source.images[:images]
         self._models = models
+        self._batch = images
         self._seed = seed
 
     def acting(self, unit: Unit) -> ImagePrompt | Revision:
@@ -51,31 +56,34 @@ class Looks:
         """
         return self._image_prompt(unit) if unit.kind is Kind.IMAGE_PROMPT else self._revision(unit)
 
-    def shown(self, unit: Unit) -> Image.Image | None:
-        """What answers show of a unit: its picture; None where it came as embeddings."""
-        images = self._images(unit)
-        if not images:
-            return None
-        key = ("own",) if unit.images or self._source is None else ("init", Same(self._source.images[0]))
-        return unit.known.setdefault(key, Hint(key, images[0].pixels)).shown
+    def shown(self, unit: Unit) -> list[Image.Image]:
+        """What answers show of a unit: its own picture, the first of several, or each of img2img's; nothing
+        where it came as embeddings."""
+        if unit.views:
+            return []
+        seen: list[tuple[tuple[object, ...], Pixels]]
+        if unit.images:
+            seen = [(("own",), unit.images[0].pixels)]
+        else:
+            seen = [(("init", Same(image)), np.asarray(image)) for image in self._lent]
+        return [unit.known.setdefault(key, Hint(key, pixels)).shown for key, pixels in seen]
 
     def _image_prompt(self, unit: Unit) -> ImagePrompt:
         asked = unit.asked
         adapter = self._models.adapter(file_of(unit), f"{asked.field}.model")
-        views = unit.views or self._views(unit)
-        faces = [view for view in views if isinstance(view, torch.Tensor)]
-        seen = [view for view in views if not isinstance(view, torch.Tensor)]
+        faces = [view for view in unit.views if isinstance(view, torch.Tensor)]
+        seen = [view for view in unit.views if not isinstance(view, torch.Tensor)]
         if faces and seen:
             raise ContractError(
                 "has embeddings of pictures and of faces; send those of one kind",
                 field=f"{asked.field}.ipadapter_input",
             )
-        looked_by = f"{asked.field}.{'ipadapter_input' if unit.views else 'module'}"
-        tokens = (
-            adapter.embed_faces(torch.cat(faces), field=looked_by)
-            if faces
-            else adapter.embed(seen, field=looked_by)
-        )
+        if faces:
+            tokens = adapter.embed_faces(torch.cat(faces), field=f"{asked.field}.ipadapter_input")
+        elif seen:
+            tokens = adapter.embed(seen, field=f"{asked.field}.ipadapter_input")
+        else:
+            tokens = self._tokens(unit, adapter)
         return ImagePrompt(
             adapter,
             tokens,
@@ -88,14 +96,24 @@ class Looks:
             field=asked.field,
         )
 
+    def _tokens(self, unit: Unit, adapter: IPAdapter) -> ImageTokens:
+        """Of all the unit's own pictures together, or of each of img2img's."""
+        field = f"{unit.asked.field}.module"
+        views = self._views(unit)
+        if unit.images:
+            return adapter.embed(views, field=field)
+        made = [adapter.embed([view], field=field) for view in views]
+        return ImageTokens(self._per_picture([one.shown for one in made]), made[0].blank)
+
     def _revision(self, unit: Unit) -> Revision:
         asked = unit.asked
-        [view] = self._views(unit)[:1]
-        # Drawn on the CPU, so that it is the same on every device.
+        projected = self._per_picture([view.projected for view in self._views(unit)])
+        # Drawn on the CPU, so that it is the same on every device; one for all, as each picture's own would
+        # have it.
         lots = torch.Generator().manual_seed(self._seed)
-        noise = torch.randn(view.projected.shape, generator=lots).to(view.projected)
+        noise = torch.randn(projected[:1].shape, generator=lots).to(projected)
         return Revision(
-            augmented(view.projected, noise, asked.threshold_a),
+            augmented(projected, noise, asked.threshold_a),
             weight=asked.weight,
             ignore_prompt=asked.module == "revision_ignore_prompt",
             start=asked.guidance_start,
@@ -109,9 +127,13 @@ class Looks:
         return [eyes.look(image.pixels, image.mask) for image in self._images(unit)]
 
     def _images(self, unit: Unit) -> Sequence[UnitImage]:
-        if unit.images or unit.views or self._source is None:
-            return unit.images
-        return [UnitImage(np.asarray(self._source.images[0]))]
+        return unit.images or [UnitImage(np.asarray(image)) for image in self._lent]
+
+    def _per_picture(self, found: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(1 or images, …): one for all of the batch, or each picture's own."""
+        if len(found) == 1:
+            return found[0]
+        return torch.cat([found[i % len(found)] for i in range(self._batch)])
 
 
 def file_of(unit: Unit) -> ControlFile:

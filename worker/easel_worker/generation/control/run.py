@@ -62,7 +62,7 @@ class BatchControl:
         self._kit = kit
         own = batch[0].seed if job.options.controlnet_increment_seed_during_batch else None
         self._seed = seed_of(job, own)
-        self._looks = Looks(source, kit.models, self._seed)
+        self._looks = Looks(source, kit.models, len(batch), self._seed)
         self._acted: list[Unit] = []
         self._shown: list[tuple[int, Image.Image]] = []
 
@@ -172,8 +172,7 @@ class BatchControl:
         ]
 
     def _look(self, unit: Unit) -> list[Acting]:
-        shown = self._looks.shown(unit)
-        if shown is not None:
+        for shown in self._looks.shown(unit):
             self._show(unit, shown)
         return [] if unit.asked.weight == 0 else [self._looks.acting(unit)]
 

@@ -63,6 +63,11 @@ def loopback(script: Loopback, job: Job, generate: Generate) -> Result:
     return result
 
 
+def strengths(script: Loopback, first: float) -> list[float]:
+    """The denoising strength of every loop."""
+    return [strength(script, first, loop) for loop in range(script.loops)]
+
+
 def strength(script: Loopback, first: float, loop: int) -> float:
     """The denoising strength of a loop, from `first` in loop 0 to the script's final one in the last."""
     if script.loops == 1:
