@@ -96,7 +96,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         plan = self._planner.plan(request, task.options)
         if request.save_images:
             self._saver.check(plan.job.options, plan.job.kind)
-        return plan
+        return replace(plan, user=task.meta.get("user") or request.options.uid)
 
     def id_task(self, prepared: Plan) -> str | None:
         return prepared.request.options.id_task
@@ -134,7 +134,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         )
         result, problems = self._draw(first, lambda studio: generate(job, studio), watch, signals, used)
         return [
-            own and Rendered(_warned(plan, problems), own, began)
+            None if own is None else Rendered(_warned(plan, problems), own, began)
             for plan, own in zip(prepared, apart(result, prepared, signals), strict=True)
         ]
 
