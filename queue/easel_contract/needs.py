@@ -19,7 +19,7 @@ OPTION_NETWORKS: Mapping[str, str] = {"sd_lora": "lora", "sd_hypernetwork": "hyp
 """Options that name a network for all prompts, and its kind; "None" is none."""
 
 _OWN = {
-    *("prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength"),
+    *("prompt", "negative_prompt", "styles", "seed", "subseed"),
     *("force_task_id", "send_images", "save_images", "do_not_save_samples", "do_not_save_grid", "comments"),
     "alwayson_scripts",
 }
@@ -70,6 +70,8 @@ def needs_of(
     if request.img2img or request.script is not None or request.firstpass_image or request.units:
         # Pictures that come in would have to be equal too, and a script makes batches of its own.
         return Needs(models, "")
+    if request.n_iter > 1:
+        return Needs(models, "")  # a skip cuts one of its batches, which has to be its own
     shared = request.model_dump(exclude=_OWN, exclude_defaults=True)
     cloud = request.options.model_dump(exclude=_OWN_OPTIONS, exclude_defaults=True)
     text = json.dumps([models[0], shared, cloud, dict(options)], sort_keys=True, separators=(",", ":"))

@@ -228,6 +228,8 @@ async def test_scripts_are_the_ones_that_clients_look_for(gateway: RunningGatewa
         scripts["txt2img"]
     )
     assert {"refiner", "seed", "sampler", "controlnet"} <= set(scripts["txt2img"])
+    inert = {"extra options", "hypertile", "comments"}  # a stock A1111 has them
+    assert inert <= set(scripts["txt2img"]) & set(scripts["img2img"])
     assert {"sd upscale", "outpainting mk2", "poor man's outpainting", "loopback", "soft inpainting"} <= set(
         scripts["img2img"]
     ) - set(scripts["txt2img"])
@@ -246,6 +248,8 @@ async def test_script_info_lists_arguments_by_position(gateway: RunningGateway) 
     assert directions["value"] == directions["choices"] == ["left", "right", "up", "down"]
     assert by_name["soft inpainting", True]["is_alwayson"] is True
     assert ("sd upscale", False) not in by_name
+    assert by_name["hypertile", False] == by_name["hypertile", True] | {"is_img2img": False}
+    assert (by_name["hypertile", True]["is_alwayson"], by_name["hypertile", True]["args"]) == (True, [])
     assert all(
         argument.keys() == {"label", "value", "minimum", "maximum", "step", "choices"}
         for info in infos

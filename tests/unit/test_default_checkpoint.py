@@ -42,6 +42,7 @@ def test_what_no_other_request_could_share_a_batch_with() -> None:
         Img2ImgRequest(init_images=["x"]),
         Txt2ImgRequest(script_name="Prompt matrix"),
         Txt2ImgRequest(enable_hr=True, firstpass_image="x"),
+        Txt2ImgRequest(n_iter=2),
     ):
         found = needs_of(alone, lambda name: name)
         assert (found.models, found.batch) == (("checkpoint:",), "")
@@ -55,3 +56,12 @@ def test_tasks_with_unequal_options_share_no_batch() -> None:
     assert len(found) == 4
     same = {"n_rows": 2, "eta_ddim": 0.6}, {"eta_ddim": 0.6, "n_rows": 2}
     assert len({needs_of(Txt2ImgRequest(), lambda name: name, options).batch for options in same}) == 1
+
+
+def test_a_batch_has_one_size_one_sampler_and_one_strength_of_variation() -> None:
+    requests = ({}, {"width": 640}, {"steps": 9}, {"sampler_name": "Heun"}, {"subseed_strength": 0.5})
+    assert (
+        len({needs_of(Txt2ImgRequest.model_validate(one), lambda name: name).batch for one in requests}) == 5
+    )
+    alike = ({"prompt": "a", "seed": 1}, {"prompt": "b", "negative_prompt": "c", "subseed": 2})
+    assert len({needs_of(Txt2ImgRequest.model_validate(one), lambda name: name).batch for one in alike}) == 1

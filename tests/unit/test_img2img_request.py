@@ -128,7 +128,7 @@ def test_init_images_that_do_not_fit_the_batch(images: int, batch_size: int) -> 
 @pytest.mark.parametrize("field", ["mask", "latent_mask"])
 @pytest.mark.parametrize("text", ["not base64!", "file:///etc/passwd", "data:text/html;base64,AAAA"])
 def test_a_wrong_picture_is_named(field: str, text: str) -> None:
-    assert refuse(**{field: text}).field == field
+    assert refuse(**({"mask": INIT} | {field: text})).field == field
 
 
 def test_the_wrong_one_of_several_init_images_is_named() -> None:
@@ -216,3 +216,8 @@ def test_wrong_always_on_scripts_are_named(scripts: object, field: str, message:
     error = refuse(alwayson_scripts=scripts)
     assert (error.status, error.field) == (422, field)
     assert message in error.message
+
+
+def test_a_latent_mask_alone_would_do_nothing_and_is_refused() -> None:
+    found = refuse(latent_mask=INIT)
+    assert (found.field, found.status) == ("latent_mask", 422)

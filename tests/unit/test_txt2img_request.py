@@ -103,6 +103,8 @@ def test_the_clouds_keys_inside_alwayson_scripts() -> None:
         ({"enable_hr": True, "hr_sampler_name": "nonsense"}, "hr_sampler_name", 400),
         ({"enable_hr": True, "hr_scheduler": "nonsense"}, "hr_scheduler", 400),
         ({"enable_hr": True, "firstpass_image": "no picture"}, "firstpass_image", 422),
+        ({"firstpass_image": "R0lGODlh"}, "firstpass_image", 422),
+        ({"alwayson_scripts": {"image_link": "http://a/b"}}, "alwayson_scripts.image_link", 422),
         ({"hr_second_pass_steps": 10_000}, "hr_second_pass_steps", 422),
         ({"hr_prompt": "x" * 30_000}, "hr_prompt", 422),
         ({"tiling": "maybe"}, "tiling", 422),

@@ -153,3 +153,44 @@ class BrokenSetupHandler(GateHandler):
 
     def setup(self) -> None:
         raise RuntimeError("no such device")
+
+
+class BatchHandler(GateHandler):
+    """Renders what it is given at once, and notes how much that was. Of a batch it leaves out the tasks whose
+    body is `alone`, and one with a body `break` breaks whatever it is in. `heard`: that a part of a batch is
+    to stop."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/batch",)
+    noted: ClassVar[list[list[bytes]]] = []
+    heard: ClassVar[threading.Event] = threading.Event()
+
+    @classmethod
+    def reset(cls) -> None:
+        super().reset()
+        cls.heard.clear()
+        cls.noted.clear()
+
+    def run(self, prepared: bytes, ctx: RunContext) -> bytes:
+        return self._at_once([prepared], [ctx])[0]
+
+    def run_together(
+        self, prepared: Sequence[bytes], contexts: Sequence[RunContext]
+    ) -> Sequence[bytes | None]:
+        outputs = self._at_once(prepared, contexts)
+        return [
+            None if body == b"alone" or ctx.job.stop_reason else output
+            for body, ctx, output in zip(prepared, contexts, outputs, strict=True)
+        ]
+
+    def _at_once(self, prepared: Sequence[bytes], contexts: Sequence[RunContext]) -> Sequence[bytes]:
+        self.noted.append(list(prepared))
+        self.began.set()
+        while not self.gate.wait(0.01):
+            stopped = [ctx for ctx in contexts if ctx.job.stop_reason]
+            if len(stopped) == len(contexts):
+                contexts[0].check_cancelled()
+            elif stopped:
+                self.heard.set()
+        if b"break" in prepared:
+            _raise_runtime()
+        return prepared

@@ -108,7 +108,7 @@ def test_the_a1111_answer_has_its_shape_and_the_picture_its_parameters(painter: 
     last = info["infotexts"][0].splitlines()[-1]
     first = "Steps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 7, Size: 64x64, "
     assert last.startswith(first + "Model hash: ")
-    assert "Model: easel-shapes, Version: Easel" in last
+    assert "Model: easel-shapes, RNG: NV, Version: Easel" in last
 
 
 def test_the_same_seed_is_the_same_picture_and_image_i_is_seed_plus_i(painter: Any) -> None:

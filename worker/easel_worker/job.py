@@ -49,6 +49,7 @@ class Job:
         """True once the queue has counted this delivery."""
         self.writing = False
         """True while its result is being written: then the queue's answer to that says who has the task."""
+        self._company: tuple[Job, ...] = ()
         self._lock = threading.Lock()
         self._told = threading.Event()
         self._reason: StopReason | None = None
@@ -59,6 +60,17 @@ class Job:
     @property
     def request_id(self) -> str:
         return self.task.request_id
+
+    @property
+    def company(self) -> tuple[Job, ...]:
+        """The jobs that were reserved to be rendered in one batch, this one among them. Each is leased,
+        stopped and answered for itself."""
+        return self._company or (self,)
+
+    def join(self, company: tuple[Job, ...]) -> None:
+        """Be rendered together with others."""
+        # Alone it must not refer to itself, or its body would stay in memory until cycles are collected.
+        self._company = company if len(company) > 1 else ()
 
     @property
     def stop_reason(self) -> StopReason | None:

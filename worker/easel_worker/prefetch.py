@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from easel_claims import Claims
 from easel_queue import LeaseLostError, Task
@@ -55,10 +55,11 @@ class Prefetcher(Duty):
                 continue
             # A worker that would start the task at once saves the step, and Redis's sync, of saying so.
             begin = self._handoff.idle()
-            task = self._queue.attempt(
-                self._queue.tasks.reserve(
+            tasks = self._queue.attempt(
+                self._queue.tasks.reserve_batch(
                     worker=self._settings.worker_id,
                     lease_ms=self._settings.lease_ms,
+                    limit=self._settings.batch_tasks,
                     sink_max_length=self._settings.sink_max_length,
                     sink_max_bytes=self._settings.sink_max_bytes,
                     sink_evict=self._settings.queue_sink_auto_evict,
@@ -68,31 +69,44 @@ class Prefetcher(Duty):
                     begin=begin,
                 )
             )
-            if task is None:
+            if not tasks:
                 self._queue.wait_bell(BELL_S, self.stopping)
             else:
-                self._take(task, begun=begin)
+                self._take(tasks, begun=begin)
         for job in self._handoff.close_intake():
             self.give_back(job)
 
-    def _take(self, task: Task, *, begun: bool) -> None:
-        job = Job(task)
-        job.started = begun
-        self._leases.hold(job)
-        log.debug("task %s: reserved", job.request_id)
+    def _take(self, tasks: Sequence[Task], *, begun: bool) -> None:
+        jobs = [Job(task) for task in tasks]
+        for job in jobs:
+            job.started = begun
+            self._leases.hold(job)
+            log.debug("task %s: reserved", job.request_id)
+        ready = tuple(job for job in jobs if self._prepare(job))
+        for job in ready:
+            job.join(ready)
+        if ready and (self.stopping.is_set() or not self._handoff.put(ready[0])):
+            self.give_back(ready[0])
+
+    def _prepare(self, job: Job) -> bool:
+        """False for a task that failed here."""
         try:
-            task = job.task = self._claims.whole(task)
+            task = job.task = self._claims.whole(job.task)
             job.handler = self._registry.find(task)
             job.prepared = job.handler.prepare(task)
             job.id_task = job.handler.id_task(job.prepared)
         except Exception as error:  # noqa: BLE001 - a poisoned task must fail alone, whatever it breaks
             self._publisher.submit(Work(job, failure=failure_of(error)))
-            return
-        if self.stopping.is_set() or not self._handoff.put(job):
-            self.give_back(job)
+            return False
+        return True
 
-    def give_back(self, job: Job) -> None:
-        """Return a task that was not started: not a delivery, and the next worker takes it at once."""
+    def give_back(self, first: Job) -> None:
+        """Return a task that was not started, and its company: not a delivery, and the next worker takes it
+        at once."""
+        for job in first.company:
+            self._give_back(job)
+
+    def _give_back(self, job: Job) -> None:
         self._leases.drop(job)
         try:
             # One attempt: with Redis away the lease lapses by itself, and a drain must not hang on it.

@@ -39,6 +39,13 @@ class WorkerSettings(CommonSettings):
         le=16,
         description="Tasks reserved ahead of the running one; 0 leaves them to other workers.",
     )
+    batch_tasks: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Waiting tasks, of any users, that are rendered in one batch where they differ in prompt "
+        "and seed only; at most EASEL_MAX_BATCH_SIZE pictures at a time.",
+    )
     ordered: bool = Field(
         False,
         description="Each user's tasks run one at a time, in order; the same as a maximum of 1 running.",

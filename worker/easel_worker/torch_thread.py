@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from easel_queue import LeaseLostError, TaskCancelledError
 from easel_worker.duty import Duty
@@ -61,8 +61,8 @@ class TorchThread(Duty):
         while (job := self._handoff.take()) is not None:
             if isinstance(job, str):
                 self._obey(job)
-            elif self._start(job):
-                self._work(job)
+            else:
+                self._work([one for one in job.company if self._start(one)])
 
     def _set_up(self) -> bool:
         try:
@@ -108,19 +108,44 @@ class TorchThread(Duty):
         self._stats.count("lost")
         return False
 
-    def _work(self, job: Job) -> None:
-        handler = job.handler
-        if handler is None:
-            raise AssertionError("a job reaches the torch thread only with its handler")
-        work = self._render(job, handler)
-        if work.failure is not None and work.failure.out_of_memory:
-            # Only now: while the exception lived, its traceback held the tensors.
+    def _work(self, jobs: Sequence[Job]) -> None:
+        for job, output in zip(jobs, self._together(jobs), strict=True):
+            handler = _handler_of(job)
+            work = self._render(job, handler) if output is None else Work(job, output=output)
+            if work.failure is not None and work.failure.out_of_memory:
+                # Only now: while the exception lived, its traceback held the tensors.
+                handler.free_memory()
+            job.prepared = None
+            self._publisher.submit(work)
+
+    def _together(self, jobs: Sequence[Job]) -> Sequence[object | None]:
+        """What jobs of one batch came to; None for one that has to be rendered by itself.
+
+        Whatever goes wrong here goes wrong again for its own job alone, and is told there.
+        """
+        alone = [None] * len(jobs)
+        handlers = {_handler_of(job) for job in jobs}
+        if len(jobs) < 2 or len(handlers) > 1:
+            return alone
+        [handler] = handlers
+        with self._stats.running(jobs[0]):
+            try:
+                return handler.run_together(
+                    [job.prepared for job in jobs], [self._context(job) for job in jobs]
+                )
+            except Exception as error:  # noqa: BLE001 - see above
+                failure = handler.explain(error)
+        if failure.stop is None:
+            log.warning("%d tasks of one batch are rendered one by one: %s", len(jobs), failure.message)
+        if failure.out_of_memory:
             handler.free_memory()
-        job.prepared = None
-        self._publisher.submit(work)
+        return alone
+
+    def _context(self, job: Job) -> RunContext:
+        return RunContext(job, self._reporter.report, self._previews.offer)
 
     def _render(self, job: Job, handler: Handler[object, object]) -> Work:
-        ctx = RunContext(job, self._reporter.report, self._previews.offer)
+        ctx = self._context(job)
         with self._stats.running(job):
             try:
                 job.check()  # it may have been cancelled since it was reserved
@@ -132,3 +157,9 @@ class TorchThread(Duty):
                         "task %s: %s", job.request_id, failure.message, exc_info=not failure.out_of_memory
                     )
         return Work(job, failure=failure)
+
+
+def _handler_of(job: Job) -> Handler[object, object]:
+    if job.handler is None:
+        raise AssertionError("a job reaches the torch thread only with its handler")
+    return job.handler

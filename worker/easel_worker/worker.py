@@ -138,8 +138,8 @@ class Worker:
         return True
 
     def _stop_running(self) -> bool:
-        job = self._stats.current
-        if job is not None:
+        current = self._stats.current
+        for job in () if current is None else current.company:
             log.warning(
                 "task %s: did not end within drain_s=%g; stopping it", job.request_id, self._settings.drain_s
             )

@@ -11,11 +11,23 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from easel_contract.options.base import words
-from easel_contract.requests.alwayson import RefinerArgs, SamplerArgs, ScriptArgs, SeedArgs, SoftInpainting
+from easel_contract.requests.alwayson import (
+    INERT,
+    RefinerArgs,
+    SamplerArgs,
+    ScriptArgs,
+    SeedArgs,
+    SoftInpainting,
+)
 from easel_contract.requests.scripts import BOTH, IMG2IMG_ONLY
 
-ALWAYS_ON: dict[str, type[ScriptArgs]] = {"refiner": RefinerArgs, "sampler": SamplerArgs, "seed": SeedArgs}
-"""Title -> arguments of the scripts that take part in every generation."""
+ALWAYS_ON: dict[str, type[ScriptArgs]] = {
+    "refiner": RefinerArgs,
+    "sampler": SamplerArgs,
+    "seed": SeedArgs,
+    **dict.fromkeys(sorted(INERT), ScriptArgs),
+}
+"""Title -> arguments of the scripts that take part in every generation, or might."""
 
 ALWAYS_ON_IMG2IMG: dict[str, type[ScriptArgs]] = {"soft inpainting": SoftInpainting}
 

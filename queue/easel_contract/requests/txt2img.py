@@ -94,7 +94,13 @@ class Txt2ImgRequest(GenerationRequest):
         return HiresPasses(first=not self.firstpass_image, second=self.denoising_strength != 0)
 
     def check_kind(self, limits: Limits) -> None:
+        if self.options.image_link:
+            raise ContractError(
+                "is img2img's; txt2img has no init image", field="alwayson_scripts.image_link"
+            )
         if not self.enable_hr:
+            if self.firstpass_image:
+                raise ContractError("is for the hires pass: set enable_hr", field="firstpass_image")
             return
         check_size(self.hires_bounds, limits, "hr_scale" if self.hires_by_scale else "hr_resize_x")
         if max(self.first_size) > 0:

@@ -27,11 +27,11 @@ def test_a_unit_changes_the_picture_and_answers_its_map(control_desk: Desk) -> N
 
 def test_units_of_the_first_apis_body_act_as_todays(control_desk: Desk) -> None:
     """A task that an EAS client put at that address: nobody has rewritten it on the way."""
-    answer = control_desk.render(UNITS_TXT2IMG_PATH, {"controlnet_units": [unit()]})
+    answer = control_desk.answer(control_desk.task(UNITS_TXT2IMG_PATH, controlnet_units=[unit()]))
     assert equal(answer, controlled(control_desk))
     assert len(answer.images) == 2
-    answer = control_desk.render(
-        UNITS_IMG2IMG_PATH, {"init_images": [drawing()], "controlnet_units": [unit()]}
+    answer = control_desk.answer(
+        control_desk.task(UNITS_IMG2IMG_PATH, init_images=[drawing()], controlnet_units=[unit()])
     )
     assert equal(answer, control_desk.img2img(drawing(), **units(unit())))
     assert {UNITS_TXT2IMG_PATH, UNITS_IMG2IMG_PATH} <= set(Registry([control_desk.handler]).paths)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from easel_contract.infotext import parse
+from easel_worker.handlers.base import RunContext
+from easel_worker.job import Job
 
 from ...looking import pixels_of
 from ..desk import SMALL, Answer, Desk, infotext_of
@@ -36,7 +38,7 @@ def between(text: str, first: str = "Model", last: str = "Version") -> list[str]
 
 def test_nothing_is_told_that_was_not_asked_for(desk: Desk) -> None:
     info, text = told(desk)
-    assert between(text) == []
+    assert between(text) == ["RNG"], "the default is not A1111's"
     assert info["extra_generation_params"] == {}
     assert info["denoising_strength"] is None
     assert parse(text)["Schedule type"] == "Automatic"
@@ -59,6 +61,7 @@ def test_all_of_a_hires_pass(desk: Desk) -> None:
     found = parse(text)
     assert between(text) == [
         "Denoising strength",
+        "RNG",
         "Hires upscale",
         "Hires steps",
         "Hires upscaler",
@@ -73,12 +76,12 @@ def test_all_of_a_hires_pass(desk: Desk) -> None:
     assert (found["Hires upscaler"], found["Hires checkpoint"]) == ("Lanczos", OTHER)
     assert (found["Hires sampler"], found["Hires schedule type"]) == ("Heun", "Karras")
     assert info["denoising_strength"] == 0.4
-    assert list(info["extra_generation_params"]) == between(text)[1:]
+    assert list(info["extra_generation_params"]) == between(text, "RNG")
 
 
 def test_a_hires_pass_without_a_will_of_its_own(desk: Desk) -> None:
     _, text = told(desk, enable_hr=True, hr_resize_x=96, hr_resize_y=64, hr_sampler_name="Euler")
-    assert between(text) == ["Denoising strength", "Hires resize", "Hires upscaler"]
+    assert between(text) == ["Denoising strength", "RNG", "Hires resize", "Hires upscaler"]
     found = parse(text)
     assert (found["Hires resize-1"], found["Hires resize-2"]) == ("96", "64")
     assert (found["Denoising strength"], found["Hires upscaler"]) == ("0.75", "Latent")
@@ -207,3 +210,21 @@ def test_neither_preparing_nor_drawing_waits_for_a_hash_only_the_answer_does(des
         assert not future.done()
     info = Answer.of(desk.handler.publish(desk.task(), rendered)).info
     assert info["sd_model_hash"] == library.short_hash(rendered.plan.job.model) == future.result()[:10]
+
+
+def test_the_user_is_the_tokens_name_or_the_uid_that_was_sent(desk: Desk) -> None:
+    body = {"steps": 1, "override_settings": {"add_user_name_to_info": True}}
+    sent = {**body, "alwayson_scripts": {"uid": "ann"}}
+    for fields, user, name in (
+        (body, "bob", "bob"),
+        (sent, "bob", "bob"),
+        (sent, "", "ann"),
+        (body, "", None),
+    ):
+        task = desk.task(**fields)
+        task.meta["user"] = user
+        rendered = desk.handler.run(
+            desk.handler.prepare(task), RunContext(Job(task), lambda job, progress: None)
+        )
+        text = infotext_of(desk.decoded(desk.handler.publish(task, rendered))["images"][0])
+        assert parse(text).get("User") == name

@@ -54,6 +54,7 @@ def test_an_infotext_in_full() -> None:
         ),
         ({"init_image_hash": "ff00"}, ", Init image hash: ff00, "),
         ({"rng": "CPU"}, ", RNG: CPU, "),
+        ({"rng": "NV"}, ", RNG: NV, "),
         ({"tiling": True}, ", Tiling: True, "),
         ({"extra": {"Mask blur": 4, "Script": "x/y"}}, ", Model: v1-5, Mask blur: 4, Script: x/y, Version"),
         ({"extra": {"Hires prompt": "a, b: c", "Nothing": None}}, ', Hires prompt: "a, b: c", Version'),

@@ -7,7 +7,7 @@ matched on token ids, so letter case does not matter, and a name is found inside
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -113,6 +113,16 @@ class EmbeddingFolder:
         if self._newest is None or self._newest[0] != key:
             self._newest = (key, _table(stored, encoders))
         return self._newest[1]
+
+    def named_in(self, texts: Iterable[str]) -> bool:
+        """Whether any of the texts may name a file of the directory, whether it fits a checkpoint or not.
+        Blanks do not count, as they do not always between tokens."""
+        names = {"".join(stored.name.casefold().split()) for stored in self._stored()}
+        return bool(names) and any(
+            name in packed
+            for packed in {"".join(text.casefold().split()) for text in texts}
+            for name in names
+        )
 
     def _stored(self) -> list[StoredEmbedding]:
         seen: dict[Path, tuple[_Stamp, StoredEmbedding]] = {}

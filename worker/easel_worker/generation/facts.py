@@ -5,6 +5,7 @@ What only img2img has is told by `img2img.img2img_facts`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 from easel_contract.options import RenderOptions
@@ -61,6 +62,11 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
     facts |= _changed(job, [("Extra noise", "img2img_extra_noise")])
     if job.source is not None:
         facts |= _changed(job, [("All steps", "img2img_fix_steps")])
+        if job.options.save_init_img:
+            # Of several A1111 tells the last one's: MD5 of its pixels, as the name that it is found by.
+            facts["Init image hash"] = hashlib.md5(
+                job.source.images[-1].tobytes(), usedforsecurity=False
+            ).hexdigest()
     if job.refiner is not None:
         facts |= {"Refiner": job.refiner.model.name, "Refiner switch at": job.refiner.switch_at}
         if job.hires is not None:

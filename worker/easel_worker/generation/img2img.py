@@ -154,7 +154,7 @@ def finish(
     extras: list[Image.Image] = []
     for i, one in enumerate(drawn):
         if options.save_init_img:
-            one = one.keeping("init-image", beginning.images[i])
+            one = one.keeping("init-image", source.images[i % len(source.images)])
         if options.img2img_color_correction:
             if options.save_images_before_color_correction:
                 one = one.keeping("before-color-correction")

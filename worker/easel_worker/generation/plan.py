@@ -73,6 +73,8 @@ class Plan:
     """The networks of the request as the queue compares them; see `easel_contract.needs`."""
     warnings: tuple[str, ...] = ()
     """What is done otherwise than asked, where the service is set to be lenient."""
+    user: str | None = None
+    """Whose task it is: the token's name, else the `uid` that was sent."""
 
 
 class Planner:

@@ -143,7 +143,7 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
         tiling=job.tiling,
         styles=request.styles,
-        user=request.options.uid,
+        user=plan.user,
     )
 
 

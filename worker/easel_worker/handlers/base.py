@@ -98,6 +98,13 @@ class Handler(ABC, Generic[P, O]):
     def run(self, prepared: P, ctx: RunContext) -> O:
         """The work itself, on the torch thread. Calls `ctx.check_cancelled` at every step."""
 
+    def run_together(self, prepared: Sequence[P], contexts: Sequence[RunContext]) -> Sequence[O | None]:
+        """The work of several tasks in one batch, in their order; only for those that the queue says are
+        alike (`easel_contract.needs`). None stands for a task that is to `run` by itself: because this
+        handler knows no batches, because it was stopped, or because another one ended early and took it
+        along. An exception means all of them."""
+        return [None] * len(prepared)
+
     @abstractmethod
     def publish(self, task: Task, output: O) -> Outcome:
         """Encode and store, on the publish thread. May run twice when the process died in between."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -30,11 +30,14 @@ from easel_worker.failure import Failure
 from easel_worker.generation.control.models import ControlModels
 from easel_worker.generation.control.run import ControlKit
 from easel_worker.generation.plan import Plan, Planner
+from easel_worker.generation.process import batches_of, generate, passes_of
+from easel_worker.generation.result import Result
 from easel_worker.generation.studio import Studio
 from easel_worker.handlers.answer import Rendered, answer
 from easel_worker.handlers.base import Handler, RunContext
 from easel_worker.handlers.networks import shared_networks
-from easel_worker.handlers.watch import TaskWatch
+from easel_worker.handlers.together import SharedSignals, apart, together
+from easel_worker.handlers.watch import Signals, TaskWatch
 from easel_worker.intake import Intake
 from easel_worker.models.cache import CHECKPOINT, Tier
 from easel_worker.models.loader import ModelLoader
@@ -42,6 +45,7 @@ from easel_worker.models.starter import ensure_checkpoint, ensure_companions
 from easel_worker.models.tiers import cache_of
 from easel_worker.outputs.numbering import Numbers
 from easel_worker.outputs.saving import Saver
+from easel_worker.previews import PreviewImage
 from easel_worker.settings import WorkerSettings
 from easel_worker.stats import Stats
 
@@ -93,15 +97,59 @@ class GenerationHandler(Handler[Plan, Rendered]):
         plan = self._planner.plan(request, task.options)
         if request.save_images:
             self._saver.check(plan.job.options, plan.job.kind)
-        return plan
+        return replace(plan, user=task.meta.get("user") or request.options.uid)
 
     def id_task(self, prepared: Plan) -> str | None:
         return prepared.request.options.id_task
 
     def run(self, prepared: Plan, ctx: RunContext) -> Rendered:
         began = time.monotonic()
-        options = prepared.job.options
         used: list[Checkpoint] = []
+        watch = TaskWatch(
+            ctx,
+            prepared.work.passes,
+            prepared.work.images,
+            lambda: self._previewer(used[0], prepared.job.options, ctx.preview) if used else None,
+        )
+        result, problems = self._draw(prepared, prepared.work.render, watch, ctx, used)
+        return Rendered(_warned(prepared, problems), result, began)
+
+    def run_together(
+        self, prepared: Sequence[Plan], contexts: Sequence[RunContext]
+    ) -> Sequence[Rendered | None]:
+        began = time.monotonic()
+        first = prepared[0]
+        job = together(prepared, max_batch_size=self._limits.max_batch_size)
+        if job is None or self._embeddings.named_in(one.prompt + one.negative_prompt for one in job.pictures):
+            # What is told of embeddings is told of a whole batch, and would be told to other tasks' callers.
+            return [None] * len(prepared)
+        used: list[Checkpoint] = []
+        signals = SharedSignals(contexts, [len(plan.job.pictures) for plan in prepared])
+        watch = TaskWatch(
+            signals,
+            len(list(batches_of(job))) * passes_of(job),
+            len(job.pictures),
+            lambda: signals.previews(
+                lambda show: self._previewer(used[0], job.options, show) if used else None, watch.images_done
+            ),
+        )
+        result, problems = self._draw(first, lambda studio: generate(job, studio), watch, signals, used)
+        return [
+            None if own is None else Rendered(_warned(plan, problems), own, began)
+            for plan, own in zip(prepared, apart(result, prepared, signals), strict=True)
+        ]
+
+    def _draw(
+        self,
+        plan: Plan,
+        render: Callable[[Studio], Result],
+        watch: TaskWatch,
+        signals: Signals,
+        used: list[Checkpoint],
+    ) -> tuple[Result, Sequence[str]]:
+        """What `render` makes of the plan's job or of more like it, and what it did otherwise than asked.
+        `used` is always the checkpoint in work."""
+        options = plan.job.options
 
         def checkpoint(model: ModelFile) -> Checkpoint:
             used[:] = [self._models.checkpoint(model)]
@@ -111,18 +159,12 @@ class GenerationHandler(Handler[Plan, Rendered]):
             used[:] = [self._models.with_vae(checkpoint, vae)]
             return used[0]
 
-        watch = TaskWatch(
-            ctx,
-            prepared.work.passes,
-            prepared.work.images,
-            lambda: self._previewer(used[0], options, ctx) if used else None,
-        )
         watch.loading()
         studio = Studio(
             checkpoint,
             lambda name: self._networks.upscalers.get(name, field="upscaler"),
             lambda picture, name, weight: self._networks.faces.restore(
-                name, picture, weight=weight, tick=ctx.check_cancelled
+                name, picture, weight=weight, tick=signals.check_cancelled
             ),
             watch,
             self._embeddings,
@@ -131,14 +173,11 @@ class GenerationHandler(Handler[Plan, Rendered]):
             control=self._control(options),
         )
         with self._models.cache.job():
-            checkpoint(prepared.job.model)
-            result = prepared.work.render(studio)
+            checkpoint(plan.job.model)
+            result = render(studio)
         watch.finished()
-        self._networks_at_hand = prepared.job.model.name, prepared.networks_need
-        if studio.problems:
-            warnings = dict.fromkeys((*prepared.warnings, *studio.problems))
-            prepared = replace(prepared, warnings=tuple(warnings))
-        return Rendered(prepared, result, began)
+        self._networks_at_hand = plan.job.model.name, plan.networks_need
+        return result, studio.problems
 
     def _control(self, options: RenderOptions) -> ControlKit:
         models = ControlModels(
@@ -221,11 +260,18 @@ class GenerationHandler(Handler[Plan, Rendered]):
             on_load=self.stats.model_loads.inc,
         )
 
-    def _previewer(self, checkpoint: Checkpoint, options: RenderOptions, ctx: RunContext) -> Previewer | None:
+    def _previewer(
+        self, checkpoint: Checkpoint, options: RenderOptions, show: Callable[[PreviewImage], None]
+    ) -> Previewer | None:
         if not options.live_previews_enable:
             return None
         decoder = self._previews.decoder(checkpoint, options.show_progress_type)
-        return Previewer(decoder, PreviewSettings.from_options(options.model_dump()), ctx.preview)
+        return Previewer(decoder, PreviewSettings.from_options(options.model_dump()), show)
+
+
+def _warned(plan: Plan, problems: Sequence[str]) -> Plan:
+    """The plan with what was done otherwise than asked."""
+    return replace(plan, warnings=tuple(dict.fromkeys((*plan.warnings, *problems)))) if problems else plan
 
 
 def _needs_met(name: str, default: str | None, networks: str) -> Iterator[str]:

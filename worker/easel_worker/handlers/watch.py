@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
 from easel_contract.events import Progress
-from easel_worker.diffusion.previews import Previewer
-from easel_worker.handlers.base import RunContext
+
+
+class Signals(Protocol):
+    """What a watch passes on, and asks at every step: a task's `RunContext`, or that of several at once."""
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    @property
+    def skip_wanted(self) -> bool: ...
+
+    def report(self, progress: Progress) -> None: ...
+
+    def check_cancelled(self) -> None: ...
+
+    def take_skip(self) -> bool: ...
+
+
+class Preview(Protocol):
+    """Shows latents (n, 4, h, w) as pictures, or lets them pass."""
+
+    def offer(self, step: int, latents: torch.Tensor, *, last: bool = False) -> None: ...
 
 
 class TaskWatch:
@@ -22,18 +43,23 @@ class TaskWatch:
     """
 
     def __init__(
-        self, ctx: RunContext, passes: int, images: int, previewer: Callable[[], Previewer | None]
+        self, ctx: Signals, passes: int, images: int, previewer: Callable[[], Preview | None]
     ) -> None:
         self._ctx = ctx
         self._passes = max(passes, 1)
         self._images = images
         self._make_previewer = previewer
-        self._previewer: Previewer | None = None
+        self._previewer: Preview | None = None
         self._begun = 0
         self._images_done = 0
         self._steps = 0
         self._ratio = 0.0
         self._began = time.monotonic()
+
+    @property
+    def images_done(self) -> int:
+        """Pictures of the batches that are over."""
+        return self._images_done
 
     @property
     def interrupted(self) -> bool:

@@ -97,7 +97,7 @@ def _parameters(record: GenerationRecord, image: ImageFacts, options: RenderOpti
         "Token merging ratio": record.token_merging_ratio or None,
         "Token merging ratio hr": record.token_merging_ratio_hr or None,
         "Init image hash": record.init_image_hash,
-        "RNG": None if record.rng in ("NV", "GPU") else record.rng,
+        "RNG": None if record.rng == "GPU" else record.rng,
         "Tiling": True if record.tiling else None,
         **record.extra,
         **image.extra,

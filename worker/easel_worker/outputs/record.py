@@ -51,7 +51,7 @@ class GenerationRecord:
     vae_name: str | None = None
     """A separate VAE; None for the checkpoint's own."""
     vae_hash: str | None = None
-    rng: str = "NV"
+    rng: str = "GPU"
     """``NV``, ``GPU`` or ``CPU``. NV is CUDA's generator, so neither it nor GPU is written."""
     when: datetime
     """Local time at which the job ended."""
