@@ -22,7 +22,8 @@ from easel_queue.exchange import KEPT_S
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
-    from async_timeout import timeout  # redis-py brings it along there
+    # redis-py brings it along there.
+    from async_timeout import timeout  # type: ignore[import-not-found, unused-ignore]
 
 SHARING = frozenset({"put_task", "append_entry"})
 """Scripts whose answers are short and which clients call in numbers. The others go alone: nobody shall wait
