@@ -65,9 +65,11 @@ class Producer:
                 entries = self._wait_and_deliver(deliver)
 
     def _wait_and_deliver(self, deliver):
-        """Wait for the sink's signal, as the gateway's event hub does, then look."""
+        """Wait for the signal of a new result, as the gateway does, then look. What tells of a commit (it has
+        the watchers whose windows have room again) concerns only those whose windows were full."""
         while message := self._events.get_message(timeout=1.0):
-            if json.loads(message["data"]).get("q") == "sink":
+            event = json.loads(message["data"])
+            if event.get("q") == "sink" and "w" not in event:
                 break
         return self._queue.run(deliver)
 
@@ -79,7 +81,7 @@ def connect(url: str) -> Producer:
 def work(url: str, slots: int) -> None:
     """While one task is worked on the next is reserved, as by Easel's own worker; with more slots, that many
     of both. One round trip ends what is done, begins what was reserved and reserves what comes next. When
-    nothing is running, a task is reserved and begun in one step."""
+    nothing is running, a task is reserved and begun in the step that rings the bell."""
     queue = Queue(url, service="bench")
     reserve = queue.tasks.reserve(worker="w", lease_ms=LEASE_MS)
     begin = queue.tasks.reserve(worker="w", lease_ms=LEASE_MS, begin=True)
@@ -95,5 +97,5 @@ def work(url: str, slots: int) -> None:
                 raise answer
         taken = [task for task in answers[len(calls) :] if task is not None]
         running, reserved = (taken, []) if idle else (reserved, taken)
-        if not running and not reserved:
-            queue.wait_bell(1.0)
+        while not running and not reserved:
+            running = [task for task in [queue.run_at_bell(begin, 1.0)] if task is not None]

@@ -46,9 +46,9 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
 
 def user_of(connection: HTTPConnection) -> str:
     """Who asks: the name of the token that was shown; "" when nobody was named."""
-    return str(getattr(connection.state, "user", ""))
+    return str(connection.scope.get("state", {}).get("user", ""))
 
 
 def request_id_of(connection: HTTPConnection) -> str:
     """The id of this request, which is also the id of the task it makes."""
-    return str(connection.state.request_id)
+    return str(connection.scope["state"]["request_id"])

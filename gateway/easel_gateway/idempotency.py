@@ -16,11 +16,13 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
+from easel_gateway.edge.guards import header
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import user_of
 from easel_queue import Once
 
 HEADER = "Idempotency-Key"
+_HEADER = HEADER.lower().encode()
 FIELD = "force_task_id"
 MAX_LENGTH = 255
 """Stripe's limit."""
@@ -48,8 +50,8 @@ async def once_of(
     Raises:
         ApiError: 400 when the key is empty, too long or has other characters; names the header or the field.
     """
-    header = request.headers.get(HEADER)
-    name, key = (HEADER, header) if header is not None else (FIELD, field or None)
+    shown = header(request.scope, _HEADER)
+    name, key = (HEADER, shown) if shown is not None else (FIELD, field or None)
     if key is None:
         return None
     if not _SANE.match(key):

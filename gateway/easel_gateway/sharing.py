@@ -10,11 +10,14 @@ from easel_contract.errors import ContractError
 from easel_contract.needs import checkpoint_need, needs_of
 from easel_contract.requests import GENERATION_PATHS, GenerationRequest, parse_request
 from easel_gateway.eas.target import UID_HEADER
+from easel_gateway.edge.guards import header
 from easel_gateway.gateway import gateway_of, user_of
 from easel_queue import Kin, Origin, Whose
 
 GENERATION = frozenset({"", *(path.strip("/") for path in GENERATION_PATHS)})
 """Paths that are rendered with a checkpoint; the bare service address is txt2img's."""
+
+_UID = UID_HEADER.lower().encode()
 
 MAX_USER_CHARS = 200
 """A longer name is replaced by its digest: names are parts of Redis keys."""
@@ -29,7 +32,7 @@ def origin_of(request: Request, wanted: GenerationRequest | None = None) -> Orig
     """The user: the token's name, else the request's ``uid`` (in `alwayson_scripts`, or the SDKs' header)."""
     settings = gateway_of(request).settings
     uid = wanted.options.uid if wanted else None
-    user = as_stored(user_of(request) or uid or request.headers.get(UID_HEADER, ""))
+    user = as_stored(user_of(request) or uid or header(request.scope, _UID) or "")
     return Origin(
         user,
         share=settings.user_shares.get(user, 1.0),

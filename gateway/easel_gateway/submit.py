@@ -15,6 +15,7 @@ from easel_gateway.bodies import whole
 from easel_gateway.cancelling import abandon_task
 from easel_gateway.eas.query import Query
 from easel_gateway.eas.target import PRIORITY_HEADER, REQUEST_ID_HEADER
+from easel_gateway.edge.guards import header
 from easel_gateway.edge.hang_up import watch_hang_up
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import Gateway, gateway_of, request_id_of, user_of
@@ -44,6 +45,7 @@ ALIVE = {"waiting", "running", "progress", "preview"}
 LOOK_AGAIN_S = 5.0
 """A waiting call looks at its task this often even when no event came: events are hints and may be lost."""
 MAX_PRIORITY = 511
+_PRIORITY = PRIORITY_HEADER.lower().encode()
 KEY_TEXT = "Idempotency-Key (or force_task_id): this key"
 
 
@@ -54,9 +56,10 @@ class TaskGoneError(ApiError):
         super().__init__(410, "The task was deleted from the queue before it was done.")
 
 
-def priority_of(query: Query, header: str | None) -> int:
-    """``_priority_`` of the query, else the header that the attributes name; 0 is normal, more goes first."""
-    merged = query if "_priority_" in query or not header else Query({"_priority_": header}, {})
+def priority_of(query: Query, shown: str | None) -> int:
+    """``_priority_`` of the query, else what the header says that the attributes name; 0 is normal, more goes
+    first."""
+    merged = query if "_priority_" in query or not shown else Query({"_priority_": shown}, {})
     return merged.number("_priority_", default=0, low=0, high=MAX_PRIORITY)
 
 
@@ -79,7 +82,7 @@ async def put_task(
             RequestIdTakenError: nothing was stored.
         ApiError: 409, see `refuse_known_id`, or when the key is a synchronous call's.
     """
-    priority = priority_of(query, request.headers.get(PRIORITY_HEADER))
+    priority = priority_of(query, header(request.scope, _PRIORITY))
     if once is None:
         await refuse_known_id(request)
     placed = await _store(
@@ -129,6 +132,7 @@ async def _store(
     origin = origin_of(request, wanted)
     kin = kin_of(request, data, path, wanted)
     names = names_of(wanted)
+    content_type = header(request.scope, b"content-type") or ""
     placed = await gateway.claims.run(
         data,
         lambda body: gateway.queue.tasks.put(
@@ -138,7 +142,7 @@ async def _store(
             meta={
                 "path": path,
                 "user": origin.user,
-                "content_type": request.headers.get("content-type", ""),
+                "content_type": content_type,
                 **({"id_task": names[0]} if names else {}),
             },
             priority=priority,
@@ -182,7 +186,7 @@ async def refuse_known_id(request: Request) -> None:
     Raises:
         ApiError: 409.
     """
-    if not request.state.request_id_chosen:
+    if not request.scope["state"]["request_id_chosen"]:
         return
     gateway = gateway_of(request)
     known = await gateway.queue.run(gateway.queue.tasks.status(request_id_of(request)))

@@ -7,14 +7,23 @@ a write, a wake-up and a read, which is more than Redis needs for the put itself
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import redis.asyncio
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from easel_queue.call import Call, Raw
+from easel_queue.exchange import KEPT_S
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    # redis-py brings it along there.
+    from async_timeout import timeout  # type: ignore[import-not-found, unused-ignore]
 
 SHARING = frozenset({"put_task", "append_entry"})
 """Scripts whose answers are short and which clients call in numbers. The others go alone: nobody shall wait
@@ -44,11 +53,18 @@ class Batcher:
 
     Each command has its own answer or error; those of one round trip fail together when its connection
     breaks. Commands that are asked for at the same time are carried out in any order.
+
+    Args:
+        client: Its connections are the batcher's own, `LANES` at most; `close` closes them.
+        patience_s: For how long a round trip is waited for, whatever the connections' own time-out is.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, patience_s: float) -> None:
+        self._client = client
         self._pool = client.connection_pool
-        self._take_connection: Callable[[], Awaitable[Any]] = self._pool.get_connection
+        self._patience_s = patience_s
+        self._pool_connection: Callable[[], Awaitable[Any]] = self._pool.get_connection
+        self._kept: list[tuple[Any, float]] = []
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
         self._lanes: set[asyncio.Task[None]] = set()
@@ -78,6 +94,13 @@ class Batcher:
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
+        await self._client.aclose()
+
+    async def forget(self) -> None:
+        """Leave the connections that are idle: another server may be the master."""
+        while self._kept:
+            await self._pool.release(self._kept.pop()[0])
+        await self._pool.disconnect(inuse_connections=False)
 
     def _open_lane(self) -> None:
         if self._waiting and self._under_way < LANES:
@@ -117,16 +140,35 @@ class Batcher:
         redis-py's pipeline does the same and counts, times and retries beside it, for half as much time
         again; who asked here retries itself. Raises what a broken connection raises.
         """
-        connection: Any = await self._take_connection()
+        try:
+            async with timeout(self._patience_s):
+                return await self._exchange_on(*await self._connection(), commands)
+        except asyncio.TimeoutError:
+            raise RedisTimeoutError(f"no answer within {self._patience_s:g} s") from None
+
+    async def _exchange_on(
+        self, connection: Any, taken_at: float, commands: Sequence[tuple[Any, ...]]
+    ) -> list[Raw]:
         try:
             await connection.send_packed_command(connection.pack_commands(commands))
-            return [await _reply(connection) for _ in commands]
+            replies = [await _reply(connection) for _ in commands]
         except BaseException:
             # What is still to come is nobody's answer.
             await connection.disconnect(nowait=True)
-            raise
-        finally:
             await self._pool.release(connection)
+            raise
+        self._kept.append((connection, taken_at))
+        return replies
+
+    async def _connection(self) -> tuple[Any, float]:
+        """A connection, and when the pool gave it: the one used last, unless that was too long ago."""
+        now = asyncio.get_running_loop().time()
+        while self._kept:
+            connection, taken_at = self._kept.pop()
+            if now - taken_at < KEPT_S:
+                return connection, taken_at
+            await self._pool.release(connection)
+        return await self._pool_connection(), now
 
 
 async def _reply(connection: Any) -> Raw:

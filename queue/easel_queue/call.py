@@ -42,7 +42,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 def to_json(value: Mapping[str, object]) -> str:
     """Compact JSON, as stored."""
-    return _ENCODER.encode(value)
+    return _ENCODER.encode(value) if value else "{}"
 
 
 def split_body(body: Body) -> tuple[bytes, str]:

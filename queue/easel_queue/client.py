@@ -19,10 +19,11 @@ from redis.exceptions import (
     ReadOnlyError,
 )
 
-from easel_queue.batching import Batcher, may_share
+from easel_queue.batching import LANES, Batcher, may_share
 from easel_queue.call import Call, Raw, text
 from easel_queue.connect import SOCKET_TIMEOUT_S, connect, connect_async
 from easel_queue.errors import QueueError, QueueUnavailableError
+from easel_queue.exchange import Exchange
 from easel_queue.sending import Again, Answer, Clock, Send, Sender, typed
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Queue(Sender):
     ) -> None:
         super().__init__(service, clock, wait_replicas, wait_ms)
         self._redis = connect(url, slot=self.keys.slot, greet=self._greeting.sync)
+        self._exchange = Exchange(self._redis.connection_pool)
         self._patience_s = _patience_s(self._redis.connection_pool)
 
     def run(self, call: Call[T]) -> T:
@@ -95,15 +97,11 @@ class Queue(Sender):
         return answers
 
     def _send_many(self, calls: Sequence[Call[T]]) -> Sequence[Raw]:
-        with self._redis.pipeline(transaction=False) as pipe:
-            add: Callable[..., object] = pipe.execute_command
-            for command in self._commands(calls):
-                add(*command)
-            try:
-                with typed():
-                    replies: list[Raw] = pipe.execute(raise_on_error=False)
-            except QueueUnavailableError as error:
-                return [error] * len(calls)
+        try:
+            with typed():
+                replies = self._exchange(self._commands(calls))
+        except QueueUnavailableError as error:
+            return [error] * len(calls)
         return self._confirmed_many(calls, replies)
 
     def _send(self, call: Call[Any], sha: str, args: tuple[Any, ...]) -> Raw:
@@ -115,24 +113,44 @@ class Queue(Sender):
                 return send(call, ("EVAL", self._scripts[call.script].source, *args))
         except ReadOnlyError:
             # The server is a replica now. Behind one address (a name, a proxy) another may be the master.
-            self._redis.connection_pool.disconnect(inuse_connections=False)
+            self._exchange.leave()
             raise
 
     def _send_only(self, call: Call[Any], command: Send) -> Raw:
-        send: Callable[..., Raw] = self._redis.execute_command
-        return send(*command)
+        (reply,) = self._exchange([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def _send_and_wait(self, call: Call[Any], command: Send) -> Raw:
-        with self._redis.pipeline(transaction=False) as pipe:
-            add: Callable[..., object] = pipe.execute_command
-            for each in (command, *self._barrier()):
-                add(*each)
-            return self._confirmed(call, pipe.execute(raise_on_error=False))
+        return self._confirmed(call, self._exchange([command, *self._barrier()]))
 
     def wait_bell(self, timeout_s: float) -> bool:
         """Wait until a task may be there (True) or the time is over. May ring for nothing."""
         with typed():
             return self._redis.blpop([self.keys.bell], timeout=self._block(timeout_s)) is not None
+
+    def run_at_bell(self, call: Call[T], timeout_s: float) -> T:
+        """Wait as `wait_bell` does, then send a call, whether the bell rang or not; in one round trip.
+
+        Redis carries the call out in the moment in which the bell rings, so its changes reach the disk
+        together with the put that rang. Who is frozen or cut off by then gets an answer that nobody reads: of
+        a reserve, a task whose lease has to run out.
+        """
+        wait = ("BLPOP", self.keys.bell, self._block(timeout_s))
+        with typed():
+            rung, *replies = self._exchange([wait, *self._commands([call])])
+            if isinstance(rung, ReadOnlyError):
+                self._exchange.leave()
+            if isinstance(rung, Exception):
+                raise rung
+        (reply,) = self._confirmed_many([call], replies)
+        answer = self._settle(call, reply)
+        if answer is Again.SEND:
+            return self.run(call)
+        if isinstance(answer, QueueError | QueueUnavailableError):
+            raise answer
+        return answer
 
     def wait_inbox(self, worker: str, timeout_s: float) -> str | None:
         """The next message for a worker (``cancel <index>``), or None."""
@@ -163,7 +181,7 @@ class AsyncQueue(Sender):
     """The queue for one event loop; `Queue` explains the arguments.
 
     Args:
-        max_connections: A call waits for a free one while so many are in use.
+        max_connections: A call waits for a free one while so many are in use. Small puts have their own.
     """
 
     def __init__(
@@ -179,7 +197,8 @@ class AsyncQueue(Sender):
         super().__init__(service, clock, wait_replicas, wait_ms)
         greet = self._greeting.asynchronous
         self._redis = connect_async(url, slot=self.keys.slot, greet=greet, max_connections=max_connections)
-        self._batcher = Batcher(self._redis)
+        shared = connect_async(url, slot=self.keys.slot, greet=greet, max_connections=LANES, timed=False)
+        self._batcher = Batcher(shared, patience_s=_patience_s(self._redis.connection_pool))
 
     async def run(self, call: Call[T]) -> T:
         """Send a call and read its answer."""
@@ -238,6 +257,7 @@ class AsyncQueue(Sender):
                 return await send(call, ("EVAL", self._scripts[call.script].source, *args))
         except ReadOnlyError:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
+            await self._batcher.forget()
             raise
 
     async def _send_only(self, call: Call[Any], command: Send) -> Raw:
@@ -271,6 +291,6 @@ class AsyncQueue(Sender):
         await self._redis.aclose()
 
 
-def _patience_s(pool: redis.ConnectionPool) -> float:
+def _patience_s(pool: redis.ConnectionPool | redis.asyncio.ConnectionPool) -> float:
     """How long a reply is waited for; the URL may say it."""
     return float(pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_S)

@@ -183,11 +183,18 @@ def connect(url: str, *, slot: int, greet: Greet) -> redis.Redis:
     return redis.Redis.from_pool(FollowingPool(leader, ssl=address.ssl, **{**usual, **address.options}))
 
 
-def connect_async(url: str, *, slot: int, greet: AsyncGreet, max_connections: int) -> redis.asyncio.Redis:
-    """The same for one event loop; a call waits while `max_connections` are in use."""
+def connect_async(
+    url: str, *, slot: int, greet: AsyncGreet, max_connections: int, timed: bool = True
+) -> redis.asyncio.Redis:
+    """The same for one event loop; a call waits while `max_connections` are in use.
+
+    With `timed` off, and unless the URL has a ``socket_timeout``, its callers limit the time of each round
+    trip themselves: redis-py starts a task of its own for every write that it limits.
+    """
     address = read_address(url)
     usual = {
         **_patience(SOCKET_TIMEOUT_S, AsyncRetry(NoBackoff(), 0)),
+        **({} if timed else {"socket_timeout": None}),
         "redis_connect_func": greet,
         "max_connections": max_connections,
         "timeout": SOCKET_TIMEOUT_S,  # how long a call waits for a free connection

@@ -14,11 +14,12 @@ import redis.asyncio
 
 class _PacksInC:
     def pack_command(self, *args: Any) -> list[bytes]:
-        if any(isinstance(arg, (bytearray, memoryview)) for arg in args):
+        name, *rest = args  # a name may be two words, as CONFIG GET
+        try:
+            return [hiredis.pack_command((*name.split(), *rest))]
+        except TypeError:  # what only redis-py knows how to write, such as a bytearray
             packed: list[bytes] = super().pack_command(*args)  # type: ignore[misc]
             return packed
-        name, *rest = args  # a name may be two words, as CONFIG GET
-        return [hiredis.pack_command((*name.split(), *rest))]
 
 
 def pack_in_c(pool: redis.asyncio.ConnectionPool) -> redis.asyncio.ConnectionPool:

@@ -20,8 +20,7 @@ from easel_worker.steady import SteadyQueue
 log = logging.getLogger(__name__)
 
 BELL_S = 0.5
-"""How long one wait for work lasts: also the longest that draining an idle worker takes, and how long a
-task can wait whose bell rang while this worker was draining."""
+"""How long one wait for work lasts: also the longest that draining an idle worker takes."""
 
 
 class Prefetcher(Duty):
@@ -50,28 +49,30 @@ class Prefetcher(Duty):
         self._settings = settings
 
     def body(self) -> None:
+        found = True
         while not self.stopping.is_set():
             if not self._handoff.wait_room(BELL_S):
                 continue
             # A worker that would start the task at once saves the step, and Redis's sync, of saying so.
             begin = self._handoff.idle()
-            tasks = self._queue.attempt(
-                self._queue.tasks.reserve_batch(
-                    worker=self._settings.worker_id,
-                    lease_ms=self._settings.lease_ms,
-                    limit=self._settings.batch_tasks,
-                    sink_max_length=self._settings.sink_max_length,
-                    sink_max_bytes=self._settings.sink_max_bytes,
-                    sink_evict=self._settings.queue_sink_auto_evict,
-                    user_max_working=self._settings.user_max_working,
-                    models=self._registry.at_hand(),
-                    bypass=self._settings.affinity_bypass,
-                    begin=begin,
-                )
+            reserve = self._queue.tasks.reserve_batch(
+                worker=self._settings.worker_id,
+                lease_ms=self._settings.lease_ms,
+                limit=self._settings.batch_tasks,
+                sink_max_length=self._settings.sink_max_length,
+                sink_max_bytes=self._settings.sink_max_bytes,
+                sink_evict=self._settings.queue_sink_auto_evict,
+                user_max_working=self._settings.user_max_working,
+                models=self._registry.at_hand(),
+                bypass=self._settings.affinity_bypass,
+                begin=begin,
             )
-            if not tasks:
-                self._queue.wait_bell(BELL_S, self.stopping)
+            if found:
+                tasks = self._queue.attempt(reserve)
             else:
+                tasks = self._queue.attempt_at_bell(reserve, BELL_S, self.stopping)
+            found = bool(tasks)
+            if tasks:
                 self._take(tasks, begun=begin)
         for job in self._handoff.close_intake():
             self.give_back(job)

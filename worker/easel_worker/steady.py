@@ -60,12 +60,14 @@ class SteadyQueue:
         except _AwayError:
             return None
 
-    def wait_bell(self, timeout_s: float, stopping: threading.Event) -> None:
-        """Wait for a sign of work; while Redis is away, pause instead (until `stopping`)."""
+    def attempt_at_bell(self, call: Call[T], timeout_s: float, stopping: threading.Event) -> T | None:
+        """Wait for a sign of work, then send once, whether there was one or not; while Redis is away, pause
+        instead (until `stopping`). None when Redis is away (or when that is the answer)."""
         try:
-            self._answered(lambda: self._queue.wait_bell(timeout_s))
+            return self._answered(lambda: self._queue.run_at_bell(call, timeout_s))
         except _AwayError:
             stopping.wait(FIRST_PAUSE_S * 4)
+            return None
 
     def wait_inbox(self, worker: str, timeout_s: float, stopping: threading.Event) -> str | None:
         """The next message for `worker`, or None; while Redis is away, pause instead (until `stopping`)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from easel_gateway.edge.guards import header
 from easel_gateway.errors import ApiError
 from easel_gateway.gateway import gateway_of
 from easel_queue import AsyncQueue, StreamCalls
@@ -17,6 +18,7 @@ PRIORITY_HEADER = "X-EAS-QueueService-Redis-Priority"
 """Our choice: clients learn the name from the attribute ``meta.header.priority``."""
 REAR_HEADER = "X-EAS-QueueService-Access-Rear"
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
+_REAR = REAR_HEADER.lower().encode()
 DEFAULT_GROUP = "eas"
 MAX_NAME = 200
 
@@ -52,7 +54,7 @@ def target_of(connection: HTTPConnection) -> Target:
     own = gateway_of(connection).settings.service
     if service != own:
         raise ApiError(404, f"No service {service[:100]!r} here; this is {own!r}.")
-    rear = connection.headers.get(REAR_HEADER, "").lower() == "true"
+    rear = (header(connection.scope, _REAR) or "").lower() == "true"
     if rest == "sink":
         if rear:
             raise ApiError(404, "The sink has no rear queue; dead letters are at the input's.")
@@ -68,7 +70,7 @@ def consumer_of(connection: HTTPConnection) -> Consumer:
     """
     group = connection.headers.get(GID_HEADER) or DEFAULT_GROUP
     uid = connection.headers.get(UID_HEADER) or str(uuid.uuid4())
-    for header, value in ((GID_HEADER, group), (UID_HEADER, uid)):
+    for name, value in ((GID_HEADER, group), (UID_HEADER, uid)):
         if len(value) > MAX_NAME:
-            raise ApiError(400, f"{header}: at most {MAX_NAME} characters")
+            raise ApiError(400, f"{name}: at most {MAX_NAME} characters")
     return Consumer(group, uid)

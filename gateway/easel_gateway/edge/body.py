@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from easel_gateway.edge.guards import header
 from easel_gateway.errors import ApiError
 
 
@@ -15,7 +16,7 @@ async def read_body(request: Request, limit: int, *, setting: str = "EASEL_MAX_B
         ApiError: 413 when it is larger; a body that says its size is refused before it is read.
         ClientDisconnect: the client went away before the end.
     """
-    announced = request.headers.get("content-length", "")
+    announced = header(request.scope, b"content-length") or ""
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit, setting)
     chunks: list[bytes] = []

@@ -39,10 +39,8 @@ local room = record.auto_commit and not record.leaving and limit or math.min(lim
 local reply, taken, position = { 0, 0 }, 0, 0
 local wanted = filter_of(record.tags)
 while taken < room and position < LOOKED_AT and bytes < max_bytes do
-  local members = redis.call('ZRANGE', KEYS[2], position, position + room - taken - 1)
-  if #members == 0 then
-    break
-  end
+  local asked = room - taken
+  local members = redis.call('ZRANGE', KEYS[2], position, position + asked - 1)
   for _, member in ipairs(members) do
     if bytes >= max_bytes then
       break
@@ -66,6 +64,9 @@ while taken < room and position < LOOKED_AT and bytes < max_bytes do
     else
       position = position + 1
     end
+  end
+  if #members < asked then
+    break
   end
 end
 if taken == 0 and room > 0 and redis.call('HLEN', KEYS[3]) == 0 and redis.call('EXISTS', KEYS[7]) == 1 then

@@ -73,7 +73,7 @@ if print ~= '' then
   remember_put(KEYS[9], print, 'in', index, rid, ARGV[8])
 end
 set_share(user, tonumber(ARGV[20]))
-enter_line(whole(index), ARGV[7], user)
+enter_line(whole(index), ARGV[7], user, ARGV[21])
 if ARGV[23] ~= '0' then
   count_put(user, index)
 end

@@ -16,7 +16,7 @@
 -- @include room
 -- @include turn
 local lease_ms, limit, max_working, bypass = tonumber(ARGV[4]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local at_hand = { unpack(ARGV, 12) }
+local begun, at_hand = ARGV[11] == '1', { unpack(ARGV, 12) }
 local tasks, batch, batch_priority = {}, nil, nil
 
 -- The next lane of a user who may have one more task in work.
@@ -43,11 +43,12 @@ if redis.call('EXISTS', key('in', 'paused')) == 0 and has_room('sink', 1, tonumb
       break
     end
     local member = serve(priority, place, at, out_of_turn, max_working)
-    local token = lease(member, 'reserved', ARGV[3], lease_ms)
-    if ARGV[11] == '1' then
-      begin(member, redis.call('HGET', key('in', 'e:' .. member), 'rid'))
+    local token = lease(member, begun and 'running' or 'reserved', ARGV[3], lease_ms)
+    local task = describe(member, token, now + lease_ms)
+    if begun then
+      task[10] = count_delivery(member, task[4])
     end
-    tasks[#tasks + 1] = describe(member, token, now + lease_ms)
+    tasks[#tasks + 1] = task
     if not batch and limit > 1 then
       batch, batch_priority = string.match(redis.call('HGET', key('in', 'e:' .. member), 'kin'), '^[^\n]+'), priority
       if not batch then

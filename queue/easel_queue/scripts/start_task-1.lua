@@ -16,4 +16,5 @@ redis.call('ZADD', KEYS[1], whole(now + tonumber(ARGV[6])), member)
 if redis.call('HGET', name, 'state') == 'running' then
   return tonumber(redis.call('HGET', name, 'dlv'))
 end
-return begin(member, ARGV[5])
+redis.call('HSET', name, 'state', 'running')
+return count_delivery(member, ARGV[5])

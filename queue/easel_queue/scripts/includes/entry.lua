@@ -113,10 +113,10 @@ end
 -- Remove an item from a queue for everybody. On the input queue this also ends its lease. Its idempotency key is
 -- remembered for an hour from now, unless that names another item meanwhile. Its claim is gone.
 -- `groups` are those that may know of it; all of the queue's if that is left out.
--- Returns how many were removed, and the item's rid, reply and idem.
+-- Returns how many were removed, and the item's rid, reply, idem and interrupt.
 local function remove_entry(queue, member, groups)
   local name = key(queue, 'e:' .. member)
-  local f = redis.call('HMGET', name, 'rid', 'size', 'idem', 'claim', 'prio', 'state', 'user', 'reply')
+  local f = redis.call('HMGET', name, 'rid', 'size', 'idem', 'claim', 'prio', 'state', 'user', 'reply', 'interrupt')
   local rid = f[1]
   if rid and redis.call('HGET', key(queue, 'rid'), rid) == member then
     redis.call('HDEL', key(queue, 'rid'), rid)
@@ -140,5 +140,5 @@ local function remove_entry(queue, member, groups)
   for _, gid in ipairs(groups or redis.call('ZRANGE', key(queue, 'groups'), 0, -1)) do
     forget_in_group(queue, gid, member)
   end
-  return redis.call('ZREM', key(queue, 'entries'), member), rid, f[8], f[3]
+  return redis.call('ZREM', key(queue, 'entries'), member), rid, f[8], f[3], f[9]
 end

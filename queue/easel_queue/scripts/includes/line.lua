@@ -43,10 +43,11 @@ local function place_name(head, user)
   return string.format('%016.0f', head) .. user
 end
 
--- Enter a lane, by its first task, in the sets of its priority. `bypasses` is what the clock has counted so far.
-local function list(priority, head, user, at, bypasses)
+-- Enter a lane, by its first task, in the sets of its priority. `bypasses` is what the clock has counted so far, `kin`
+-- that of a task which has just been stored.
+local function list(priority, head, user, at, bypasses, kin)
   local name = place_name(head, user)
-  local f = redis.call('HMGET', key('in', 'e:' .. head), 'passed', 'kin')
+  local f = kin and { false, kin } or redis.call('HMGET', key('in', 'e:' .. head), 'passed', 'kin')
   redis.call('ZADD', at_level('level', priority), at, name)
   redis.call('ZADD', at_level('seated', priority), tonumber(bypasses or 0) - tonumber(f[1] or 0), name)
   for kin in string.gmatch(f[2] or '', '[^\n]+') do
@@ -72,9 +73,9 @@ local function weigh(priority, share)
   end
 end
 
--- Let a lane be served at the virtual time `at`. `head` is its first task where that is known already.
-local function seat(priority, user, at, head)
-  head = head or redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
+-- Let a lane be served at the virtual time `at`.
+local function seat(priority, user, at)
+  local head = redis.call('ZRANGE', lane_of(priority, user), 0, 0)[1]
   list(priority, head, user, at, redis.call('HGET', at_level('clock', priority), 'bypasses'))
   weigh(priority, share_of(user))
 end
@@ -102,13 +103,13 @@ local function remember_turn(priority, user, at)
   redis.call('ZADD', at_level('past', priority), at, user)
 end
 
-local function turn_of(priority, user)
-  local clock = tonumber(redis.call('HGET', at_level('clock', priority), 'now') or 0)
+-- When that is; `clock` is the priority's virtual time.
+local function turn_of(priority, user, clock)
   local past = redis.call('ZSCORE', at_level('past', priority), user)
   if past then
     redis.call('ZREM', at_level('past', priority), user)
   end
-  return math.max(tonumber(past or 0), clock)
+  return math.max(tonumber(past or 0), tonumber(clock or 0))
 end
 
 -- The priorities at which a user has waiting tasks.
@@ -146,8 +147,8 @@ local function count(user, what, change)
   return number
 end
 
--- A task begins to wait, at its old place if it was here before.
-local function enter_line(member, priority, user)
+-- A task begins to wait, at its old place if it was here before. `kin` is that of a task which has just been stored.
+local function enter_line(member, priority, user, kin)
   local lane = lane_of(priority, user)
   redis.call('ZADD', key('in', 'waiting'), order(tonumber(priority), tonumber(member)), member)
   redis.call('HINCRBY', person(user), 'waiting', 1)
@@ -160,7 +161,9 @@ local function enter_line(member, priority, user)
   redis.call('ZADD', lane, member, member)
   redis.call('HSET', person(user), 'p:' .. priority, 1)
   if not is_parked(user) then
-    seat(priority, user, at or turn_of(priority, user), member)
+    local clock = redis.call('HMGET', at_level('clock', priority), 'now', 'bypasses')
+    list(priority, member, user, at or turn_of(priority, user, clock[1]), clock[2], kin)
+    weigh(priority, share_of(user))
   end
 end
 
@@ -186,7 +189,7 @@ end
 local function end_work(user)
   if redis.call('HDEL', person(user), 'parked') == 1 then
     for _, priority in ipairs(priorities_of(user)) do
-      seat(priority, user, turn_of(priority, user))
+      seat(priority, user, turn_of(priority, user, redis.call('HGET', at_level('clock', priority), 'now')))
       ring()
     end
   end

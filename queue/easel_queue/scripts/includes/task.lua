@@ -31,13 +31,11 @@ local function lease(member, state, worker, lease_ms)
   return token
 end
 
--- The work on a leased task begins: a delivery from here on. Returns their number.
-local function begin(member, rid)
-  local name = key('in', 'e:' .. member)
-  redis.call('HSET', name, 'state', 'running')
+-- The work on a leased task, whose state says so, has begun: a delivery from here on. Returns their number.
+local function count_delivery(member, rid)
   redis.call('ZADD', key('in', 'started'), whole(now), member)
   say({ r = rid, s = 'running' })
-  return redis.call('HINCRBY', name, 'dlv', 1)
+  return redis.call('HINCRBY', key('in', 'e:' .. member), 'dlv', 1)
 end
 
 -- Remember one failed delivery with the task.
@@ -66,8 +64,7 @@ end
 -- Returns the result's index in the sink, 0 when it went to a waiting caller or nowhere.
 local function conclude(member, state, token, data, tags, claim)
   claim = claim or ''
-  local interrupted = redis.call('HGET', key('in', 'e:' .. member), 'interrupt')
-  local _, rid, to, idem = remove_entry('in', member)
+  local _, rid, to, idem, interrupted = remove_entry('in', member)
   local sink = 0
   if to == 'direct' or to == 'kept' then
     local reply, kept = root .. ':reply:' .. rid, REPLY_KEPT

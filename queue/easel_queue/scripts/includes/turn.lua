@@ -54,14 +54,13 @@ local function serve(priority, place, at, out_of_turn, max_working)
   redis.call('ZREM', lane, member)
   redis.call('ZREM', key('in', 'waiting'), member)
   local working = count(user, 'working', 1)
-  count(user, 'waiting', -1)
+  redis.call('HINCRBY', person(user), 'waiting', -1)
   local head = redis.call('ZRANGE', lane, 0, 0)[1]
   local full = max_working > 0 and working >= max_working
   if head and not full then
     list(priority, head, user, next_at, bypasses)
   else
     weigh(priority, -share)
-    remember_turn(priority, user, next_at)
     if not head then
       redis.call('HDEL', person(user), 'p:' .. priority)
     end
@@ -70,7 +69,11 @@ local function serve(priority, place, at, out_of_turn, max_working)
     end
   end
 
-  local clock_at = string.format('%.17g', tick(priority, tonumber(f[1] or 0), tonumber(f[2]), next_at))
+  local clock_at = tick(priority, tonumber(f[1] or 0), tonumber(f[2]), next_at)
+  if (full or not head) and next_at > clock_at then
+    remember_turn(priority, user, next_at)
+  end
+  clock_at = string.format('%.17g', clock_at)
   redis.call('HSET', clock, 'now', clock_at, 'bypasses', bypasses)
   redis.call('ZREMRANGEBYSCORE', at_level('past', priority), '-inf', clock_at)
   return member
