@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from easel_contract.events import Progress
+from easel_contract.infotext import parse
 from easel_worker.diffusion import previews
 from easel_worker.diffusion.errors import NanError
 from easel_worker.job import Job, JobStoppedError, StopReason
@@ -133,6 +135,42 @@ def test_an_interrupt_in_the_first_pass_shows_that_one(desk: Desk) -> None:
     [half] = pixels(rendered)
     assert half.shape == (64, 64, 3)
     assert max(one.sampling_step for one in seen.progress if one.stage == "sampling") == 2
+
+
+def test_what_never_began_is_not_told(desk: Desk) -> None:
+    body = {**HIRES, "n_iter": 2, "refiner_checkpoint": OTHER, "refiner_switch_at": 0.5}
+    second = ("Denoising strength", "Hires upscale", "Hires upscaler", "Hires steps", "Refiner")
+
+    def told(act: Act | None) -> dict[str, object]:
+        rendered, _ = desk.run(act, **body)
+        answer = desk.decoded(desk.handler.publish(desk.task(), rendered))
+        return {**parse(answer["info"]["infotexts"][0]), "info": answer["info"]}
+
+    whole, first, later = (told(act) for act in (None, at(0, 2, Job.interrupt), at(1, 1, Job.interrupt)))
+    assert not first.keys() & set(second)
+    assert first["info"]["denoising_strength"] is None
+    assert first["info"]["extra_generation_params"] == {}
+    for cut_later in (whole, later):
+        assert cut_later.keys() >= set(second)
+        assert cut_later["info"]["denoising_strength"] == 0.6
+
+
+def test_a_half_done_picture_is_stored_below_a_save_dir_only_where_an_option_says_so(desk: Desk) -> None:
+    def answered(**options: object) -> dict[str, str]:
+        script = {"save_dir": "half", "id_task": "t"}
+        rendered, _ = desk.run(
+            at(1, 1, Job.interrupt), n_iter=3, alwayson_scripts=script, override_settings=options
+        )
+        answer = json.loads(desk.handler.publish(desk.task(), rendered).data)
+        parameters: dict[str, str] = answer["parameters"]
+        return parameters
+
+    try:
+        without, with_half = answered(grid_save=False), answered(save_incomplete_images=True)
+    finally:
+        shutil.rmtree(desk.settings.data_dir / "half")
+    assert (without["seed"], with_half["seed"]) == ("7", "7,8")
+    assert len(without["image_url"].split(",")) + 1 == len(with_half["image_url"].split(","))
 
 
 def test_an_interrupt_in_the_hires_pass_shows_the_large_picture(desk: Desk) -> None:

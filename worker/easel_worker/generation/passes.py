@@ -75,7 +75,7 @@ def first_pass(job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studi
         sdxl=checkpoint.size_numbers > 0,
     )
     the_pass = Pass(
-        batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=_refines_first(job)
+        batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=job.refines_first
     )
     return _sample(job, the_pass, checkpoint, studio)
 
@@ -280,10 +280,6 @@ def _size_ids(job: Job, the_pass: Pass, checkpoint: Checkpoint) -> SizeIds | Non
         negative_aesthetic=options.sdxl_refiner_low_aesthetic_score,
         device=checkpoint.device,
     )
-
-
-def _refines_first(job: Job) -> bool:
-    return job.hires is None or job.options.hires_fix_refiner_pass in ("first pass", "both passes")
 
 
 def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:

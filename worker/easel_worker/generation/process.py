@@ -47,6 +47,7 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.watch.batch_begins(len(batch))
         studio.told.clear()
         told: Mapping[str, object] = {}
+        acted = job
         with ExitStack() as stack:
             stack.enter_context(_networks_come_off(studio, batch))
             lent = _with_vaes(studio, job) if job.vaes else studio
@@ -56,7 +57,7 @@ def generate(job: Job, studio: Studio) -> Result:
             units = units_at_work(job, source, batch, lent)
             lent = replace(lent, units=units)
             if source is None:
-                drawn = _txt2img(job, batch, lent)
+                drawn, acted = _txt2img(job, batch, lent)
             else:
                 drawn, extras, told = _img2img(job, source, batch, lent)
                 result.extras += extras
@@ -66,8 +67,8 @@ def generate(job: Job, studio: Studio) -> Result:
             Shot(
                 one.image,
                 picture,
-                job,
-                {**told, **facts_of(job, picture), **studio.told, **control_facts(job.units)},
+                acted,
+                {**told, **facts_of(acted, picture), **studio.told, **control_facts(job.units)},
                 one.copies,
                 whole,
             )
@@ -135,16 +136,20 @@ def passes_of(job: Job) -> int:
     return first + second
 
 
-def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Drawn]:
+def _txt2img(job: Job, batch: Batch, studio: Studio) -> tuple[list[Drawn], Job]:
+    """The pictures, and the job that was done: without its hires pass where the first one was cut short."""
     checkpoint = studio.checkpoint(job.model)
     if job.firstpass is None:
         latents = first_pass(job, batch, checkpoint, studio)
     else:
         latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
     # What is skipped or interrupted in the first pass is shown as it is.
-    if job.hires is None or studio.watch.cut_short:
-        return _decoded(job, checkpoint, latents, studio)
-    return _hires(job, job.hires, batch, latents, checkpoint, studio)
+    if job.hires is None:
+        return _decoded(job, checkpoint, latents, studio), job
+    if studio.watch.cut_short:
+        done = job.first_pass_alone
+        return _decoded(done, checkpoint, latents, studio), done
+    return _hires(job, job.hires, batch, latents, checkpoint, studio), job
 
 
 def _hires(
