@@ -90,6 +90,7 @@ def test_a_task_sees_its_own_options_over_the_services_over_the_defaults() -> No
         ("outdir_samples", "x" * 2001, "2000"),
         ("send_seed", "perhaps", "boolean"),
         ("sd_vae", "\ud800", "unicode"),
+        ("ESRGAN_tile", 15, "use 0 .the picture whole. or 16 and more"),
         ("token_merging_ratio", 0.5, "not supported.*leave it at 0.0"),
         ("api_forbid_local_requests", False, "operator"),
         ("CLIP_stop_at_last_layer", 2, "did you mean CLIP_stop_at_last_layers"),

@@ -63,14 +63,6 @@ _UPSCALERS: Final[Mapping[str, Any]] = {
     "SWIN_torch_compile": False,
     "ldsr_steps": 100,
     "ldsr_cached": False,
-    "ESRGAN_tile": 192,
-    "ESRGAN_tile_overlap": 8,
-    "DAT_tile": 192,
-    "DAT_tile_overlap": 8,
-    "SWIN_tile": 192,
-    "SWIN_tile_overlap": 8,
-    "SCUNET_tile": 256,
-    "SCUNET_tile_overlap": 8,
 }
 _FILES: Final[Mapping[str, Any]] = {
     "outdir_extras_samples": "outputs/extras-images",

@@ -17,6 +17,7 @@ from easel_contract.options.rendering import (
     PictureOptions,
     SamplerOptions,
     TextOptions,
+    UpscalerOptions,
 )
 
 
@@ -28,6 +29,7 @@ class RenderOptions(
     Img2ImgOptions,
     HiresOptions,
     PictureOptions,
+    UpscalerOptions,
     ControlOptions,
     SavingOptions,
     InfotextOptions,

@@ -28,6 +28,7 @@ from easel_contract.options.rendering import (
     PictureOptions,
     SamplerOptions,
     TextOptions,
+    UpscalerOptions,
 )
 
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
@@ -38,6 +39,7 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "img2img": Img2ImgOptions,
     "hires": HiresOptions,
     "faces, tiling": PictureOptions,
+    "upscaling": UpscalerOptions,
     "ControlNet": ControlOptions,
     "saving": SavingOptions,
     "infotext": InfotextOptions,

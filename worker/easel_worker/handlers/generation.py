@@ -119,7 +119,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         watch.loading()
         studio = Studio(
             checkpoint,
-            lambda name: self._networks.upscalers.get(name, field="upscaler"),
+            lambda name: self._networks.upscalers.get(name, field="upscaler", options=options),
             lambda picture, name, weight: self._networks.faces.restore(
                 name, picture, weight=weight, tick=ctx.check_cancelled
             ),
