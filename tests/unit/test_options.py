@@ -83,6 +83,7 @@ def test_a_task_sees_its_own_options_over_the_services_over_the_defaults() -> No
         ("eta_ddim", float("nan"), "finite"),
         ("eta_ddim", {"a": 1}, "number"),
         ("randn_source", "TPU", "'GPU', 'CPU' or 'NV'"),
+        ("sd_vae_decode_method", "Approx NN", "'Full' or 'TAESD'"),
         ("samples_format", "bmp", "'png', 'jpg'"),
         ("hide_samplers", "PLMS", "list"),
         ("hide_samplers", ["x"] * 201, "at most 200"),

@@ -17,8 +17,6 @@ MISSING: Final[Mapping[str, Any]] = {
     "token_merging_ratio_img2img": 0.0,
     "token_merging_ratio_hr": 0.0,
     "sd_unet": "Automatic",
-    "sd_vae_encode_method": "Full",
-    "sd_vae_decode_method": "Full",
     "use_old_emphasis_implementation": False,
     "enable_batch_seeds": True,
     "ddim_discretize": "uniform",

@@ -16,6 +16,7 @@ SMALLEST_TILE = 16
 """Pixels of a side: below, a large picture would be millions of runs of a network."""
 
 RandnSource = Literal["GPU", "CPU", "NV"]
+VaeMethod = Literal["Full", "TAESD"]
 
 
 class ModelOptions(OptionGroup):
@@ -33,6 +34,12 @@ class ModelOptions(OptionGroup):
     )
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
+    )
+    sd_vae_encode_method: VaeMethod = Field(
+        "Full", description="What makes latents of pictures: the VAE, or TAESD's encoder."
+    )
+    sd_vae_decode_method: VaeMethod = Field(
+        "Full", description="What makes pictures of latents: the VAE, or TAESD's decoder."
     )
 
     @field_validator("sd_vae")

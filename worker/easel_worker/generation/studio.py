@@ -14,6 +14,7 @@ from easel_contract.vae_files import VaeFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.extra_networks import ExtraNetworks
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.imaging.resize import Upscaler
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Studio:
     asked, a sentence each.
     control: what ControlNet units work with; None where nothing can have any. units: those of the batch in
     work, None for a job without.
+    taesd: what stands in for VAEs where options ask for it; without it nothing does.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
@@ -103,3 +105,4 @@ class Studio:
     problems: list[str] = field(default_factory=list)
     control: ControlKit | None = None
     units: BatchControl | None = None
+    taesd: TaesdFiles | None = None
