@@ -13,9 +13,6 @@ from typing import Any, Final
 from easel_contract.limits import MAX_UNITS
 
 MISSING: Final[Mapping[str, Any]] = {
-    "token_merging_ratio": 0.0,
-    "token_merging_ratio_img2img": 0.0,
-    "token_merging_ratio_hr": 0.0,
     "sd_unet": "Automatic",
     "use_old_emphasis_implementation": False,
     "enable_batch_seeds": True,

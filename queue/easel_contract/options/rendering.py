@@ -17,6 +17,9 @@ SMALLEST_TILE = 16
 
 RandnSource = Literal["GPU", "CPU", "NV"]
 VaeMethod = Literal["Full", "TAESD"]
+Overlap = Annotated[int, Field(ge=0, le=512)]
+Tile = Annotated[int, Field(ge=0, le=4096)]
+MergingRatio = Annotated[float, Field(ge=0, le=0.9)]
 
 
 class ModelOptions(OptionGroup):
@@ -172,6 +175,18 @@ class Img2ImgOptions(OptionGroup):
     )
 
 
+class MergingOptions(OptionGroup):
+    """Token merging: quicker, and a little less exact."""
+
+    token_merging_ratio: MergingRatio = Field(
+        0.0, description="Part of the tokens that self-attention at full size merges; 0 is none."
+    )
+    token_merging_ratio_img2img: MergingRatio = Field(0.0, description="The same in img2img; 0 is as above.")
+    token_merging_ratio_hr: MergingRatio = Field(
+        0.0, description="The same in the hires pass; 0 is as above."
+    )
+
+
 class HiresOptions(OptionGroup):
     """The second pass."""
 
@@ -192,10 +207,6 @@ class PictureOptions(OptionGroup):
     code_former_weight: float = Field(
         0.5, ge=0, le=1, description="CodeFormer's weight: 0 changes most, 1 least."
     )
-
-
-Tile = Annotated[int, Field(ge=0, le=4096)]
-Overlap = Annotated[int, Field(ge=0, le=512)]
 
 
 class UpscalerOptions(OptionGroup):

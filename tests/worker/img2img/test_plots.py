@@ -143,7 +143,6 @@ def test_an_axis_for_a_checkpoint_that_sees_the_picture(
     [
         ({"x": 99}, "script_args.x_type", "there are: 0 Nothing, 1 Seed"),
         ({"y": "FP8 mode", "ys": "Enable"}, "script_args.y_type", "8 bits"),
-        ({"x": "Token merging ratio", "xs": "0.5"}, "script_args.x_type", "tokens are never merged"),
         ({"x": "Steps"}, "script_args.x_values", "no values"),
         ({"x": "Steps", "xs": "1.5"}, "script_args.x_values", "'1.5' is not a whole number"),
         ({"x": "CFG Scale", "xs": "nan"}, "script_args.x_values", "'nan' is not a number"),

@@ -162,6 +162,14 @@ class Job:
         """What is left of it where the hires pass never began: no more than that is told of its pictures."""
         return replace(self, hires=None, refiner=self.refiner if self.refines_first else None)
 
+    def merging_ratio(self, *, second: bool = False) -> float:
+        """The part of the tokens that is merged in a pass, 0 for none; `second`: in the hires pass."""
+        options = self.options
+        own = options.token_merging_ratio_hr if second else 0.0
+        if self.source is not None:
+            own = options.token_merging_ratio_img2img
+        return own or options.token_merging_ratio
+
     def with_pictures(self, pictures: Iterable[Picture]) -> Job:
         """The same job for other pictures."""
         return replace(self, pictures=tuple(pictures))

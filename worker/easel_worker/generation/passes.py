@@ -37,6 +37,7 @@ from easel_worker.diffusion.sampling import (
 from easel_worker.diffusion.size_ids import BASE_NUMBERS, SizeIds, base_ids, refiner_ids
 from easel_worker.diffusion.soft_inpaint import SoftInpaint
 from easel_worker.diffusion.text import TextModel, TextOptions
+from easel_worker.diffusion.token_merging import merges, token_merging
 from easel_worker.diffusion.unet_batch import Padding
 from easel_worker.generation.img2img import Beginning
 from easel_worker.generation.job import Hires, Job, Picture
@@ -184,12 +185,14 @@ def _sample(
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair, step_done=guidance.step_done)
-    acting = (
-        studio.units.acting(guidance, the_pass.size, second=the_pass.hires_steps is not None)
-        if studio.units
-        else nullcontext()
-    )
-    with acting:
+    second = the_pass.hires_steps is not None
+    acting = studio.units.acting(guidance, the_pass.size, second=second) if studio.units else nullcontext()
+    ratio = job.merging_ratio(second=second)
+    if ratio and not merges(checkpoint.unet):
+        studio.problems.append(
+            f"token_merging_ratio: {checkpoint.name} has no attention at full size: no token was merged"
+        )
+    with acting, token_merging(checkpoint.unet, ratio):
         return run_pass(run, run.start(init), studio.watch)
 
 

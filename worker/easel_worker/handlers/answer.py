@@ -154,6 +154,8 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         conditional_mask_weight=weight if isinstance(weight, float) else None,
         clip_skip=options.CLIP_stop_at_last_layers,
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
+        token_merging_ratio=job.merging_ratio(),
+        token_merging_ratio_hr=job.merging_ratio(second=True) if job.hires else 0.0,
         tiling=job.tiling,
         styles=request.styles,
         user=request.options.uid,
