@@ -144,7 +144,6 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     "lora_not_found_gradio_warning": False,
 }
 _PREVIEW: Final[Mapping[str, Any]] = {
-    "live_preview_content": "Prompt",
     "live_preview_fast_interrupt": False,
 }
 _INTERROGATE: Final[Mapping[str, Any]] = {

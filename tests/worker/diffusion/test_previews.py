@@ -207,7 +207,7 @@ def shown_steps(settings: PreviewSettings, steps: int, **how: Any) -> list[int]:
     current = 0
     previewer = Previewer(grey, settings, lambda image: shown.append(current), min_interval_s=0, **how)
     for current in range(1, steps + 1):
-        previewer.offer(current, torch.zeros(1, 4, 2, 2), last=current == steps)
+        previewer.offer(current, lambda: torch.zeros(1, 4, 2, 2), last=current == steps)
     return shown
 
 
@@ -228,7 +228,7 @@ def test_the_options_say_which_steps_are_shown(settings: PreviewSettings, steps:
 def test_a_batch_is_shown_as_a_grid_in_the_format_that_was_asked_for() -> None:
     shown: list[PreviewImage] = []
     settings = PreviewSettings(every_n_steps=1, format="webp")
-    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, torch.zeros(4, 4, 3, 5))
+    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, lambda: torch.zeros(4, 4, 3, 5))
     (image,) = shown
     assert (image.rgb.shape, image.format) == ((6, 10, 3), "webp")
 
@@ -236,7 +236,7 @@ def test_a_batch_is_shown_as_a_grid_in_the_format_that_was_asked_for() -> None:
 def test_a_batch_is_shown_by_its_first_picture_where_no_grid_is_wanted() -> None:
     shown: list[PreviewImage] = []
     settings = PreviewSettings.from_options({"show_progress_every_n_steps": 1, "show_progress_grid": False})
-    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, torch.zeros(4, 4, 3, 5))
+    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, lambda: torch.zeros(4, 4, 3, 5))
     assert shown[0].rgb.shape == (3, 5, 3)
 
 
@@ -244,7 +244,7 @@ def test_a_quick_task_is_not_shown() -> None:
     shown: list[PreviewImage] = []
     previewer = Previewer(grey, PreviewSettings(every_n_steps=1), shown.append, min_interval_s=3600)
     for step in range(1, 20):
-        previewer.offer(step, torch.zeros(1, 4, 2, 2))
+        previewer.offer(step, lambda: torch.zeros(1, 4, 2, 2))
     assert shown == []
 
 
@@ -258,7 +258,7 @@ def test_a_preview_that_fails_is_the_last_and_fails_nothing_else(caplog: pytest.
     previewer = Previewer(broken, PreviewSettings(every_n_steps=1), lambda image: None, min_interval_s=0)
     with caplog.at_level(logging.WARNING):
         for step in (1, 2, 3):
-            previewer.offer(step, torch.zeros(1, 4, 2, 2))
+            previewer.offer(step, lambda: torch.zeros(1, 4, 2, 2))
     assert len(calls) == 1
     assert "no memory left" in caplog.text
 

@@ -19,7 +19,7 @@ from easel_worker.diffusion.errors import NanError
 from easel_worker.job import Job, JobStoppedError, StopReason
 
 from .conftest import OTHER, add_variant
-from .desk import Desk, difference, infotext_of, largest_difference, pixels
+from .desk import SMALL, Desk, Pixels, difference, infotext_of, largest_difference, pixels
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 3, "denoising_strength": 0.6}
 
@@ -82,13 +82,39 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_previews_grow_into_the_picture(desk: Desk) -> None:
-    options = {"show_progress_every_n_steps": 1, "show_progress_type": "Full"}
+    options = {
+        "show_progress_every_n_steps": 1,
+        "show_progress_type": "Full",
+        "live_preview_content": "Combined",
+    }
     rendered, seen = desk.run(**HIRES, override_settings=options)
     assert [preview.rgb.shape for preview in seen.previews] == [(64, 64, 3)] * 4 + [(96, 96, 3)] * 3
     [picture] = pixels(rendered)
     distances = [difference(preview.rgb, picture) for preview in seen.previews[4:]]
     assert distances[-1] < distances[0]
     assert distances[-1] < 1
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_previews_show_the_prompt_the_negative_one_or_both(desk: Desk) -> None:
+    options = {"show_progress_every_n_steps": 1, "show_progress_type": "Full"}
+
+    def shown(content: str | None, **fields: object) -> Pixels:
+        chosen = {} if content is None else {"live_preview_content": content}
+        seen = desk.run(**{"batch_size": 2, **fields}, override_settings={**options, **chosen})[1]
+        return seen.previews[0].rgb
+
+    prompt = shown("Prompt")
+    np.testing.assert_array_equal(shown(None), prompt)
+    # At scale 1 the negative prompt is not asked; after a single step the noise has not been guided yet.
+    alone = {"cfg_scale": 1, "batch_size": 1, "steps": 1}
+    np.testing.assert_array_equal(shown("Combined", **alone), shown("Prompt", **alone))
+    np.testing.assert_array_equal(shown("Negative prompt", **alone), shown("Prompt", **alone))
+    first = {"batch_size": 1, "steps": 1}
+    assert largest_difference(shown("Prompt", **first), shown("Combined", **alone)) <= 1
+    swapped = {"prompt": "", "negative_prompt": SMALL["prompt"]}
+    assert largest_difference(shown("Negative prompt", **first, **swapped), shown("Prompt", **first)) <= 1
+    assert difference(shown("Combined"), prompt) > 1, "far from the end"
 
 
 @pytest.mark.usefixtures("slow_clock")

@@ -130,12 +130,12 @@ class Previewer:
         self._min_interval_s = min_interval_s
         self._shown_at = time.monotonic()
 
-    def offer(self, step: int, latents: torch.Tensor, *, last: bool = False) -> None:
-        """What the model takes for the picture after a step, the denoised latents (N, C, h, w) as the UNet
-        sees them; decides cheaply whether to show it.
+    def offer(self, step: int, latents: Callable[[], torch.Tensor | None], *, last: bool = False) -> None:
+        """What the model takes for the picture after a step; decides cheaply whether to show it.
 
         Args:
             step: Steps done of this batch.
+            latents: The denoised latents (N, C, h, w) as the UNet sees them; asked only where they are shown.
             last: The batch is finished.
         """
         if self._decode is None or not self._settings.due(step, last=last):
@@ -145,7 +145,10 @@ class Previewer:
             return
         self._shown_at = now
         try:
-            picture = preview(latents if self._settings.grid else latents[:1], self._decode)
+            found = latents()
+            if found is None:
+                return
+            picture = preview(found if self._settings.grid else found[:1], self._decode)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task does not need it
             log.warning("no more previews of this task: %s: %s", type(error).__name__, error)
             self._decode = None

@@ -46,7 +46,8 @@ class Matching:
     def unmerge(self, tokens: torch.Tensor) -> torch.Tensor:
         """What `merge` made back at its places; a merged token has what its partner has."""
         channels = (-1, -1, tokens.shape[-1])
-        kept, staying = tokens.split([self.kept.shape[1], len(self.stay)], dim=1)
+        count = self.kept.shape[1]
+        kept, staying = tokens[:, :count], tokens[:, count:]
         others = tokens.new_empty((len(tokens), len(self.may), tokens.shape[-1]))
         others.scatter_(1, self.kept.expand(channels), kept)
         others.scatter_(1, self.merged.expand(channels), staying.gather(1, self.into.expand(channels)))

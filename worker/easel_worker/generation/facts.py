@@ -67,7 +67,9 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
         if job.hires is not None:
             facts |= _changed(job, [("Hires refiner", "hires_fix_refiner_pass")])
         facts |= _changed(job, [("Refiner switch by sampling steps", "refiner_switch_by_sample_steps")])
-    return facts | _changed(job, [("Emphasis", "emphasis")]) | small_vae_facts(job)
+    facts |= _changed(job, [("Emphasis", "emphasis")])
+    facts |= small_vae_facts(job)
+    return facts
 
 
 def _changed(job: Job, keys: Iterable[tuple[str, str]]) -> dict[str, object]:

@@ -42,7 +42,7 @@ from easel_worker.diffusion.unet_batch import Padding
 from easel_worker.generation.img2img import Beginning
 from easel_worker.generation.job import Hires, Job, Picture
 from easel_worker.generation.networks import attach_networks
-from easel_worker.generation.sampling import noise_for, run_pass, sampler_options
+from easel_worker.generation.sampling import noise_for, run_pass, sampler_options, shown_of
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.resize import Size
 
@@ -193,7 +193,8 @@ def _sample(
             f"token_merging_ratio: {checkpoint.name} has no attention at full size: no token was merged"
         )
     with acting, token_merging(checkpoint.unet, ratio):
-        return run_pass(run, run.start(init), studio.watch)
+        shown = shown_of(run, guidance, options.live_preview_content)
+        return run_pass(run, run.start(init), studio.watch, shown)
 
 
 def _hooks(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from easel_worker.generation.control.run import BatchControl, ControlKit
 
 
+Shown = Callable[[], torch.Tensor | None]
+"""The latents (n, 4, h, w) that a preview shows now; None before there are any. Worked out when called."""
+
+
 class Watch(Protocol):
     """Hears how a task goes on, and says when it must not. Lives on the torch thread."""
 
@@ -33,9 +37,9 @@ class Watch(Protocol):
     def pass_begins(self, steps: int) -> None:
         """A way of so many steps through a sampler begins."""
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
-        """`done` of `steps` steps of the pass are over; `latents` is the picture so far, (n, 4, h, w). Raises
-        what stops the whole task, such as a cancel."""
+    def step(self, done: int, steps: int, shown: Shown) -> None:
+        """`done` of `steps` steps of the pass are over; `shown` tells the picture so far. Raises what stops
+        the whole task, such as a cancel."""
 
     def batch_done(self, images: int) -> None:
         """A batch is decoded."""
@@ -64,7 +68,7 @@ class QuietWatch:
     def pass_begins(self, steps: int) -> None:
         """Nobody is told."""
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+    def step(self, done: int, steps: int, shown: Shown) -> None:
         """Nobody is told."""
 
     def batch_done(self, images: int) -> None:

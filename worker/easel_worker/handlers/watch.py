@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
-
 from easel_contract.events import Progress
 from easel_worker.diffusion.previews import Previewer
+from easel_worker.generation.studio import Shown
 from easel_worker.handlers.base import RunContext
 
 
@@ -58,7 +57,7 @@ class TaskWatch:
         self._steps = steps
         self._previewer = self._make_previewer()
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+    def step(self, done: int, steps: int, shown: Shown) -> None:
         self._ctx.check_cancelled()
         self._steps = steps
         # DPM adaptive does not know how many steps it will make; a bar that goes back would look broken.
@@ -82,8 +81,8 @@ class TaskWatch:
                 eta_s=round(spent / ratio - spent, 3) if ratio > 0 else None,
             )
         )
-        if latents is not None and self._previewer is not None:
-            self._previewer.offer(done, latents, last=done >= steps)
+        if self._previewer is not None:
+            self._previewer.offer(done, shown, last=done >= steps)
 
     def batch_done(self, images: int) -> None:
         self._images_done += images
