@@ -157,6 +157,15 @@ async def test_the_page_asks_nobody_else(gateway: RunningGateway) -> None:
     assert "://" not in page.text
 
 
+async def test_the_page_takes_samplers_from_the_service(gateway: RunningGateway) -> None:
+    page, script = [await gateway.client.get(at) for at in ("/", "/webui/easel.js")]
+    names = {sampler["name"] for sampler in (await gateway.client.get("/sdapi/v1/samplers")).json()}
+    standing = re.findall(r"<option>([^<]+)</option>", page.text)
+    assert standing, "the page works before the list is there"
+    assert set(standing) < names
+    assert 'fetch("/sdapi/v1/samplers")' in script.text
+
+
 async def test_a_stopping_gateway_ends_long_polls_and_streams(gateway: RunningGateway) -> None:
     await gateway.client.post(gateway.source, content=b"x", headers={"X-Request-Id": "t"})
     events = gateway.follow("t")

@@ -55,7 +55,7 @@ async def test_all_that_was_read_may_be_sent_back_with_a_change(gateway: Running
         ({"send_seed": False, "no_such_option": 1, "n_rows": "x"}, ["no_such_option", "n_rows"]),
         ({"send_seed": False, "api_forbid_local_requests": False}, ["api_forbid_local_requests"]),
         ({"send_seed": False, "sd_model_checkpoint": "nothing"}, ["sd_model_checkpoint"]),
-        ({"send_seed": False, "token_merging_ratio": 0.5}, ["token_merging_ratio"]),
+        ({"send_seed": False, "hypertile_enable_unet": True}, ["hypertile_enable_unet"]),
     ],
 )
 async def test_of_a_request_with_something_wrong_nothing_is_set(

@@ -115,6 +115,16 @@ cancel.addEventListener("click", async () => {
   if (!response.ok) say(await explain(response), true);
 });
 
+async function offerSamplers() {
+  const response = await fetch("/sdapi/v1/samplers");
+  if (!response.ok) return; // what stands in the page works without the list
+  const names = (await response.json()).map((sampler) => sampler.name);
+  const select = form.elements.sampler_name;
+  const chosen = select.value;
+  select.replaceChildren(...names.map((name) => new Option(name)));
+  if (names.includes(chosen)) select.value = chosen;
+}
+
 async function offerCheckpoints() {
   const response = await fetch("/sdapi/v1/sd-models");
   if (!response.ok) return; // the names are a help in typing, nothing more
@@ -131,4 +141,5 @@ async function offerCheckpoints() {
   }
 }
 
+offerSamplers();
 offerCheckpoints();

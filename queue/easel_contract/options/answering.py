@@ -80,6 +80,9 @@ class PreviewOptions(OptionGroup):
     show_progress_type: Literal["Full", "Approx NN", "Approx cheap", "TAESD"] = Field(
         "Approx NN", description="How it is decoded."
     )
+    live_preview_content: Literal["Combined", "Prompt", "Negative prompt"] = Field(
+        "Prompt", description="What it shows: the prediction by one prompt alone, or by both."
+    )
 
 
 class InterrogateOptions(OptionGroup):

@@ -13,12 +13,7 @@ from typing import Any, Final
 from easel_contract.limits import MAX_UNITS
 
 MISSING: Final[Mapping[str, Any]] = {
-    "token_merging_ratio": 0.0,
-    "token_merging_ratio_img2img": 0.0,
-    "token_merging_ratio_hr": 0.0,
     "sd_unet": "Automatic",
-    "sd_vae_encode_method": "Full",
-    "sd_vae_decode_method": "Full",
     "use_old_emphasis_implementation": False,
     "enable_batch_seeds": True,
     "ddim_discretize": "uniform",
@@ -63,14 +58,6 @@ _UPSCALERS: Final[Mapping[str, Any]] = {
     "SWIN_torch_compile": False,
     "ldsr_steps": 100,
     "ldsr_cached": False,
-    "ESRGAN_tile": 192,
-    "ESRGAN_tile_overlap": 8,
-    "DAT_tile": 192,
-    "DAT_tile_overlap": 8,
-    "SWIN_tile": 192,
-    "SWIN_tile_overlap": 8,
-    "SCUNET_tile": 256,
-    "SCUNET_tile_overlap": 8,
 }
 _FILES: Final[Mapping[str, Any]] = {
     "outdir_extras_samples": "outputs/extras-images",
@@ -157,7 +144,6 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     "lora_not_found_gradio_warning": False,
 }
 _PREVIEW: Final[Mapping[str, Any]] = {
-    "live_preview_content": "Prompt",
     "live_preview_fast_interrupt": False,
 }
 _INTERROGATE: Final[Mapping[str, Any]] = {

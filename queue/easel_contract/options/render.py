@@ -12,11 +12,13 @@ from easel_contract.options.rendering import (
     ControlOptions,
     HiresOptions,
     Img2ImgOptions,
+    MergingOptions,
     ModelOptions,
     NoiseOptions,
     PictureOptions,
     SamplerOptions,
     TextOptions,
+    UpscalerOptions,
 )
 
 
@@ -25,9 +27,11 @@ class RenderOptions(
     TextOptions,
     NoiseOptions,
     SamplerOptions,
+    MergingOptions,
     Img2ImgOptions,
     HiresOptions,
     PictureOptions,
+    UpscalerOptions,
     ControlOptions,
     SavingOptions,
     InfotextOptions,

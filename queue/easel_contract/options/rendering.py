@@ -6,13 +6,20 @@ a larger value is harmless.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from easel_contract.options.base import OptionGroup
 
+SMALLEST_TILE = 16
+"""Pixels of a side: below, a large picture would be millions of runs of a network."""
+
 RandnSource = Literal["GPU", "CPU", "NV"]
+VaeMethod = Literal["Full", "TAESD"]
+Overlap = Annotated[int, Field(ge=0, le=512)]
+Tile = Annotated[int, Field(ge=0, le=4096)]
+MergingRatio = Annotated[float, Field(ge=0, le=0.9)]
 
 
 class ModelOptions(OptionGroup):
@@ -30,6 +37,12 @@ class ModelOptions(OptionGroup):
     )
     auto_vae_precision: bool = Field(
         True, description="Decode again in 32 bits where half precision gave no numbers."
+    )
+    sd_vae_encode_method: VaeMethod = Field(
+        "Full", description="What makes latents of pictures: the VAE, or TAESD's encoder."
+    )
+    sd_vae_decode_method: VaeMethod = Field(
+        "Full", description="What makes pictures of latents: the VAE, or TAESD's decoder."
     )
 
     @field_validator("sd_vae")
@@ -162,6 +175,18 @@ class Img2ImgOptions(OptionGroup):
     )
 
 
+class MergingOptions(OptionGroup):
+    """Token merging: quicker, and a little less exact."""
+
+    token_merging_ratio: MergingRatio = Field(
+        0.0, description="Part of the tokens that self-attention at full size merges; 0 is none."
+    )
+    token_merging_ratio_img2img: MergingRatio = Field(0.0, description="The same in img2img; 0 is as above.")
+    token_merging_ratio_hr: MergingRatio = Field(
+        0.0, description="The same in the hires pass; 0 is as above."
+    )
+
+
 class HiresOptions(OptionGroup):
     """The second pass."""
 
@@ -182,6 +207,29 @@ class PictureOptions(OptionGroup):
     code_former_weight: float = Field(
         0.5, ge=0, le=1, description="CodeFormer's weight: 0 changes most, 1 least."
     )
+
+
+class UpscalerOptions(OptionGroup):
+    """How large the pieces are that upscalers' networks see at once."""
+
+    ESRGAN_tile: Tile = Field(
+        192,
+        description="Pixels of a side of ESRGAN's tiles, and of those of kinds not named below; 0 is none.",
+    )
+    ESRGAN_tile_overlap: Overlap = Field(8, description="Pixels that neighbours share; at most half a tile.")
+    DAT_tile: Tile = Field(192, description="The same for DAT.")
+    DAT_tile_overlap: Overlap = Field(8, description="The same for DAT.")
+    SWIN_tile: Tile = Field(192, description="The same for SwinIR and Swin2SR.")
+    SWIN_tile_overlap: Overlap = Field(8, description="The same for SwinIR and Swin2SR.")
+    SCUNET_tile: Tile = Field(256, description="The same for ScuNET.")
+    SCUNET_tile_overlap: Overlap = Field(8, description="The same for ScuNET.")
+
+    @field_validator("ESRGAN_tile", "DAT_tile", "SWIN_tile", "SCUNET_tile")
+    @classmethod
+    def _none_or_not_tiny(cls, value: int) -> int:
+        if 0 < value < SMALLEST_TILE:
+            raise ValueError(f"use 0 (the picture whole) or {SMALLEST_TILE} and more")
+        return value
 
 
 class ControlOptions(OptionGroup):

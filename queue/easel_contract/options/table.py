@@ -23,11 +23,13 @@ from easel_contract.options.rendering import (
     ControlOptions,
     HiresOptions,
     Img2ImgOptions,
+    MergingOptions,
     ModelOptions,
     NoiseOptions,
     PictureOptions,
     SamplerOptions,
     TextOptions,
+    UpscalerOptions,
 )
 
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
@@ -35,9 +37,11 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "text": TextOptions,
     "noise": NoiseOptions,
     "sampler": SamplerOptions,
+    "token merging": MergingOptions,
     "img2img": Img2ImgOptions,
     "hires": HiresOptions,
     "faces, tiling": PictureOptions,
+    "upscaling": UpscalerOptions,
     "ControlNet": ControlOptions,
     "saving": SavingOptions,
     "infotext": InfotextOptions,

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from easel_shapes.recipe.fit_previews import fit
 from easel_worker.diffusion.errors import CheckpointError
@@ -36,8 +34,10 @@ from easel_worker.diffusion.previews import (
     PreviewSettings,
     preview,
 )
-from easel_worker.diffusion.taesd import load_taesd
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.previews import PreviewImage
+
+from .small_taesd import tiny_vae, write_taesd
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def test_a_preview_of_the_shipped_model_has_the_pictures_colours(
     shapes_checkpoint: Any, render: Any, prompt: str
 ) -> None:
     picture = render(prompt, seed=1)
-    decoder = Previews(Path("nowhere")).decoder(shapes_checkpoint, CHEAP)
+    decoder = Previews(TaesdFiles(Path("nowhere"))).decoder(shapes_checkpoint, CHEAP)
     assert decoder is not None
     shown = preview(latents_of(shapes_checkpoint, picture), decoder)
     assert shown.shape == (16, 16, 3)
@@ -142,46 +142,46 @@ def test_a_broken_matrix_is_named_and_costs_the_previews_only(
     with pytest.raises(CheckpointError, match=FILE):
         latent_rgb_of(broken)
     with caplog.at_level(logging.WARNING):
-        assert Previews(tmp_path).decoder(broken, CHEAP) is None
+        assert Previews(TaesdFiles(tmp_path)).decoder(broken, CHEAP) is None
     assert FILE in caplog.text
 
 
 @pytest.fixture
 def taesd_folder(tmp_path: Path) -> Path:
-    """Random weights in TAESD's own file format, made from diffusers' version of the same network, whose
-    layers are counted without the one that clamps."""
-    tiny = reference()
-    weights = {}
-    for name, tensor in tiny.decoder.state_dict().items():
-        number, _, rest = name.removeprefix("layers.").partition(".")
-        weights[f"{int(number) + 1}.{rest}"] = tensor.contiguous()
-    save_file(weights, tmp_path / "taesd_decoder.safetensors")
+    write_taesd(tmp_path)
     return tmp_path
 
 
-def reference() -> Any:
-    torch.manual_seed(0)
-    return AutoencoderTiny().eval()
-
-
 @torch.inference_mode()
-def test_taesd_draws_what_diffusers_draws_from_the_same_weights(taesd_folder: Path) -> None:
+def test_taesd_draws_what_diffusers_draws_from_the_same_weights(
+    shapes_checkpoint: Any, taesd_folder: Path
+) -> None:
     latents = torch.randn(2, 4, 6, 4, generator=torch.Generator().manual_seed(1)) * 3
-    ours = load_taesd(taesd_folder, "taesd_decoder", device=CPU, dtype=torch.float32)(latents)
-    theirs = reference().decoder(latents).permute(0, 2, 3, 1).add(1).mul(127.5).round().clamp(0, 255)
+    ours = TaesdFiles(taesd_folder).decoder(shapes_checkpoint)(latents)
+    theirs = tiny_vae().decoder(latents).permute(0, 2, 3, 1).add(1).mul(127.5).round().clamp(0, 255)
     assert ours.shape == (2, 48, 32, 3)
     assert np.abs(ours.astype(int) - theirs.numpy()).max() <= 1
     assert ours.std() > 1, "and not one flat colour"
+
+
+@torch.inference_mode()
+def test_taesd_encodes_as_diffusers_does(shapes_checkpoint: Any, taesd_folder: Path) -> None:
+    pixels = torch.rand(2, 3, 48, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    ours = TaesdFiles(taesd_folder).encoder(shapes_checkpoint)(pixels)
+    theirs = tiny_vae().encode(pixels).latents
+    assert ours.shape == (2, 4, 6, 4)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert ours.std() > 1e-3
 
 
 def test_taesd_without_its_file_shows_the_cheap_preview_and_names_the_file(
     shapes_checkpoint: Any, taesd_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     latents = torch.zeros(1, 4, 8, 8)
-    loaded = Previews(taesd_folder).decoder(shapes_checkpoint, TAESD)
+    loaded = Previews(TaesdFiles(taesd_folder)).decoder(shapes_checkpoint, TAESD)
     assert loaded is not None
     assert preview(latents, loaded).shape == (64, 64, 3)
-    previews = Previews(tmp_path / "empty")
+    previews = Previews(TaesdFiles(tmp_path / "empty"))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             cheap = previews.decoder(shapes_checkpoint, TAESD)
@@ -191,7 +191,7 @@ def test_taesd_without_its_file_shows_the_cheap_preview_and_names_the_file(
 
 def test_full_is_the_vaes_own_picture(shapes_checkpoint: Any, render: Any) -> None:
     picture = render("a red circle on a blue background", seed=1)
-    decoder = Previews(Path("nowhere")).decoder(shapes_checkpoint, FULL)
+    decoder = Previews(TaesdFiles(Path("nowhere"))).decoder(shapes_checkpoint, FULL)
     assert decoder is not None
     shown = preview(latents_of(shapes_checkpoint, picture), decoder)
     assert shown.shape == picture.shape
@@ -207,7 +207,7 @@ def shown_steps(settings: PreviewSettings, steps: int, **how: Any) -> list[int]:
     current = 0
     previewer = Previewer(grey, settings, lambda image: shown.append(current), min_interval_s=0, **how)
     for current in range(1, steps + 1):
-        previewer.offer(current, torch.zeros(1, 4, 2, 2), last=current == steps)
+        previewer.offer(current, lambda: torch.zeros(1, 4, 2, 2), last=current == steps)
     return shown
 
 
@@ -228,7 +228,7 @@ def test_the_options_say_which_steps_are_shown(settings: PreviewSettings, steps:
 def test_a_batch_is_shown_as_a_grid_in_the_format_that_was_asked_for() -> None:
     shown: list[PreviewImage] = []
     settings = PreviewSettings(every_n_steps=1, format="webp")
-    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, torch.zeros(4, 4, 3, 5))
+    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, lambda: torch.zeros(4, 4, 3, 5))
     (image,) = shown
     assert (image.rgb.shape, image.format) == ((6, 10, 3), "webp")
 
@@ -236,7 +236,7 @@ def test_a_batch_is_shown_as_a_grid_in_the_format_that_was_asked_for() -> None:
 def test_a_batch_is_shown_by_its_first_picture_where_no_grid_is_wanted() -> None:
     shown: list[PreviewImage] = []
     settings = PreviewSettings.from_options({"show_progress_every_n_steps": 1, "show_progress_grid": False})
-    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, torch.zeros(4, 4, 3, 5))
+    Previewer(grey, settings, shown.append, min_interval_s=0).offer(1, lambda: torch.zeros(4, 4, 3, 5))
     assert shown[0].rgb.shape == (3, 5, 3)
 
 
@@ -244,7 +244,7 @@ def test_a_quick_task_is_not_shown() -> None:
     shown: list[PreviewImage] = []
     previewer = Previewer(grey, PreviewSettings(every_n_steps=1), shown.append, min_interval_s=3600)
     for step in range(1, 20):
-        previewer.offer(step, torch.zeros(1, 4, 2, 2))
+        previewer.offer(step, lambda: torch.zeros(1, 4, 2, 2))
     assert shown == []
 
 
@@ -258,7 +258,7 @@ def test_a_preview_that_fails_is_the_last_and_fails_nothing_else(caplog: pytest.
     previewer = Previewer(broken, PreviewSettings(every_n_steps=1), lambda image: None, min_interval_s=0)
     with caplog.at_level(logging.WARNING):
         for step in (1, 2, 3):
-            previewer.offer(step, torch.zeros(1, 4, 2, 2))
+            previewer.offer(step, lambda: torch.zeros(1, 4, 2, 2))
     assert len(calls) == 1
     assert "no memory left" in caplog.text
 

@@ -19,7 +19,7 @@ from easel_worker.diffusion.checkpoint import load_checkpoint
 from easel_worker.diffusion.errors import JobError, NanError
 from easel_worker.diffusion.noise import NoiseSource
 from easel_worker.diffusion.samplers.registry import SAMPLERS
-from easel_worker.generation.studio import QuietWatch
+from easel_worker.generation.studio import QuietWatch, Shown
 
 Draw = Callable[..., NDArray[np.uint8]]
 CPU = torch.device("cpu")
@@ -147,7 +147,7 @@ class Steps(QuietWatch):
         self.seen: list[tuple[int, int]] = []
         self._stop = stop
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+    def step(self, done: int, steps: int, shown: Shown) -> None:
         self.seen.append((done, steps))
         if done == self._stop:
             raise StopNowError

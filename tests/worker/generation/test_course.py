@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,11 +13,12 @@ import pytest
 import torch
 
 from easel_contract.events import Progress
+from easel_contract.infotext import parse
 from easel_worker.diffusion import previews
 from easel_worker.diffusion.errors import NanError
 from easel_worker.job import Job, JobStoppedError, StopReason
 
-from ..desk import Answer, Desk, difference, infotext_of, largest_difference, pixels
+from ..desk import SMALL, Answer, Desk, Pixels, difference, infotext_of, largest_difference, pixels
 from .conftest import OTHER, add_variant
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 3, "denoising_strength": 0.6}
@@ -80,13 +82,39 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_previews_grow_into_the_picture(desk: Desk) -> None:
-    options = {"show_progress_every_n_steps": 1, "show_progress_type": "Full"}
+    options = {
+        "show_progress_every_n_steps": 1,
+        "show_progress_type": "Full",
+        "live_preview_content": "Combined",
+    }
     rendered, seen = desk.run(**HIRES, override_settings=options)
     assert [preview.rgb.shape for preview in seen.previews] == [(64, 64, 3)] * 4 + [(96, 96, 3)] * 3
     [picture] = pixels(rendered)
     distances = [difference(preview.rgb, picture) for preview in seen.previews[4:]]
     assert distances[-1] < distances[0]
     assert distances[-1] < 1
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_previews_show_the_prompt_the_negative_one_or_both(desk: Desk) -> None:
+    options = {"show_progress_every_n_steps": 1, "show_progress_type": "Full"}
+
+    def shown(content: str | None, **fields: object) -> Pixels:
+        chosen = {} if content is None else {"live_preview_content": content}
+        seen = desk.run(**{"batch_size": 2, **fields}, override_settings={**options, **chosen})[1]
+        return seen.previews[0].rgb
+
+    prompt = shown("Prompt")
+    np.testing.assert_array_equal(shown(None), prompt)
+    # At scale 1 the negative prompt is not asked; after a single step the noise has not been guided yet.
+    alone = {"cfg_scale": 1, "batch_size": 1, "steps": 1}
+    np.testing.assert_array_equal(shown("Combined", **alone), shown("Prompt", **alone))
+    np.testing.assert_array_equal(shown("Negative prompt", **alone), shown("Prompt", **alone))
+    first = {"batch_size": 1, "steps": 1}
+    assert largest_difference(shown("Prompt", **first), shown("Combined", **alone)) <= 1
+    swapped = {"prompt": "", "negative_prompt": SMALL["prompt"]}
+    assert largest_difference(shown("Negative prompt", **first, **swapped), shown("Prompt", **first)) <= 1
+    assert difference(shown("Combined"), prompt) > 1, "far from the end"
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -132,6 +160,42 @@ def test_an_interrupt_in_the_first_pass_shows_that_one(desk: Desk) -> None:
     [half] = pixels(rendered)
     assert half.shape == (64, 64, 3)
     assert max(one.sampling_step for one in seen.progress if one.stage == "sampling") == 2
+
+
+def test_what_never_began_is_not_told(desk: Desk) -> None:
+    body = {**HIRES, "n_iter": 2, "refiner_checkpoint": OTHER, "refiner_switch_at": 0.5}
+    second = ("Denoising strength", "Hires upscale", "Hires upscaler", "Hires steps", "Refiner")
+
+    def told(act: Act | None) -> dict[str, object]:
+        rendered, _ = desk.run(act, **body)
+        info = Answer.of(desk.handler.publish(desk.task(), rendered)).info
+        return {**parse(info["infotexts"][0]), "info": info}
+
+    whole, first, later = (told(act) for act in (None, at(0, 2, Job.interrupt), at(1, 1, Job.interrupt)))
+    assert not first.keys() & set(second)
+    assert first["info"]["denoising_strength"] is None
+    assert first["info"]["extra_generation_params"] == {}
+    for cut_later in (whole, later):
+        assert cut_later.keys() >= set(second)
+        assert cut_later["info"]["denoising_strength"] == 0.6
+
+
+def test_a_half_done_picture_is_stored_below_a_save_dir_only_where_an_option_says_so(desk: Desk) -> None:
+    def answered(**options: object) -> dict[str, str]:
+        script = {"save_dir": "half", "id_task": "t"}
+        rendered, _ = desk.run(
+            at(1, 1, Job.interrupt), n_iter=3, alwayson_scripts=script, override_settings=options
+        )
+        answer = json.loads(desk.handler.publish(desk.task(), rendered).data)
+        parameters: dict[str, str] = answer["parameters"]
+        return parameters
+
+    try:
+        without, with_half = answered(grid_save=False), answered(save_incomplete_images=True)
+    finally:
+        shutil.rmtree(desk.settings.data_dir / "half")
+    assert (without["seed"], with_half["seed"]) == ("7", "7,8")
+    assert len(without["image_url"].split(",")) + 1 == len(with_half["image_url"].split(","))
 
 
 def test_an_interrupt_in_the_hires_pass_shows_the_large_picture(desk: Desk) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,15 @@ import pytest
 from PIL import Image
 
 from easel_contract.infotext import parse
+from easel_worker.upscaling.errors import WeightsError
 
 from ..desk import Desk
+from ..faces.test_faces import save_detector
+from ..upscaling.networks import save_rrdb
 from .scripting import QUICK, refuse, run, told, xyz
+
+ATTENTIVE = {"override_settings": {"sd_model_checkpoint": "easel-shapes"}}
+"""A checkpoint that attends at the latent's full size."""
 
 
 def test_a_plot_shows_every_combination(desk: Desk) -> None:
@@ -108,6 +116,8 @@ def test_an_axis_changes_the_picture(
         ("Beta schedule beta", "0.3, 0.9", {"scheduler": "Beta"}),
         ("Sigma min", "0, 100", {"s_churn": 10}),
         ("Sigma max", "0.1, 100", {"s_churn": 10}),
+        ("Token merging ratio", "0, 0.9", ATTENTIVE),
+        ("Token merging ratio high-res", "0.1, 0.9", ATTENTIVE),
     ],
 )
 def test_an_axis_changes_the_picture_of_txt2img(
@@ -138,12 +148,35 @@ def test_an_axis_for_a_checkpoint_that_sees_the_picture(
     assert np.abs(first.astype(int) - second).max() > 2
 
 
+@pytest.fixture
+def face_files(desk: Desk, data_dir: Path) -> Iterator[Path]:
+    """Where a restorer's files are looked for; nothing of them stays."""
+    folder = data_dir / "models" / "GFPGAN"
+    yield folder
+    desk.handler._networks.faces.unload()
+    shutil.rmtree(folder)
+
+
+def test_faces_are_restored_in_the_cells_that_say_so(desk: Desk, init: Image.Image, face_files: Path) -> None:
+    save_rrdb(face_files / "GFPGANv1.4.safetensors")
+    save_detector(face_files / "detection_Resnet50_Final.safetensors", seen=False)
+    plot = xyz(x="Face restore", xs="None, GFPGAN")
+    answer = run(desk, "x/y/z plot", plot, init)
+    assert ["Face restoration: GFPGAN" in text for text in answer.info["infotexts"][1:]] == [False, True]
+    np.testing.assert_array_equal(answer.pixels[1], answer.pixels[2], err_msg="nobody is in it")
+
+    desk.handler._networks.faces.unload()
+    save_detector(face_files / "detection_Resnet50_Final.safetensors")
+    with pytest.raises(WeightsError, match=r"GFPGANv1\.4\.safetensors is a ESRGAN and restores no faces"):
+        run(desk, "x/y/z plot", plot, init)
+    run(desk, "x/y/z plot", xyz(x="Face restore", xs="None"), init)
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
         ({"x": 99}, "script_args.x_type", "there are: 0 Nothing, 1 Seed"),
         ({"y": "FP8 mode", "ys": "Enable"}, "script_args.y_type", "8 bits"),
-        ({"x": "Token merging ratio", "xs": "0.5"}, "script_args.x_type", "tokens are never merged"),
         ({"x": "Steps"}, "script_args.x_values", "no values"),
         ({"x": "Steps", "xs": "1.5"}, "script_args.x_values", "'1.5' is not a whole number"),
         ({"x": "CFG Scale", "xs": "nan"}, "script_args.x_values", "'nan' is not a number"),

@@ -150,6 +150,24 @@ def test_what_was_cut_short_is_stored_only_where_an_option_says_so(saver: Saver,
         assert len(products.answered) == 3, "the answer has all of them, and the grid"
 
 
+def test_the_same_holds_below_a_save_dir(saver: Saver, store: LocalStore) -> None:
+    half_done = replace(
+        rendering(2),
+        unfinished=frozenset({1}),
+        copies=[Copy(0, "mask", picture()), Copy(1, "mask", picture())],
+    )
+    for options, stored in (
+        (RenderOptions(), ["7"]),
+        (RenderOptions(save_incomplete_images=True), ["7", "8"]),
+    ):
+        folder = SaveDir(f"to{len(stored)}", f"/mnt/data/to{len(stored)}")
+        saved = saver.save_cloud(make_products(half_done, options, saving=True), folder)
+        samples = [Path(place.key).stem for place in saved if place.product.role == "sample"]
+        assert [name.rpartition("-")[2] for name in samples] == stored
+        on_disk = {Path(key).stem for key in store.list(f"{folder.key_prefix}/txt2img-images/")}
+        assert on_disk == {*samples, *(f"{name}-mask" for name in samples)}
+
+
 def test_copies_share_their_samples_number(saver: Saver, store: LocalStore) -> None:
     job = replace(
         rendering(2),

@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 
 from easel_contract.errors import ContractError
+from easel_contract.options import RenderOptions
 from easel_contract.upscalers import find_restorer, find_upscaler, list_upscalers
 from easel_worker.upscaling import Upscalers
+from easel_worker.upscaling.architectures import library
 from easel_worker.upscaling.errors import WeightsError
 from easel_worker.upscaling.network import Network, load_network
 from easel_worker.upscaling.tiles import Pixels, run_in_tiles
+from easel_worker.upscaling.tiling import Tiling, tiling_of
 
 from ..intake.pictures import gradient
 from .networks import save_rrdb
@@ -109,6 +112,42 @@ def test_a_network_reaches_any_size_and_keeps_transparency(tmp_path: Path) -> No
     assert len(runs) == 2  # 2x, and 2x again
     assert (np.diff(np.asarray(large.getchannel("A")).astype(int), axis=0) >= 0).all()
     assert upscaler(gradient(16, 12), (8, 6)).size == (8, 6)
+
+
+def test_options_say_how_large_tiles_are(tmp_path: Path) -> None:
+    save_rrdb(tmp_path / "ESRGAN/4x_a.safetensors")
+    upscalers = Upscalers(tmp_path, load)
+
+    def tiles(**options: int) -> tuple[int, Image.Image]:
+        ticks: list[None] = []
+        upscaler = upscalers.get("4x_a", field="x", options=RenderOptions(**options))
+        made = upscaler(gradient(48, 16), (192, 64), tick=lambda: ticks.append(None))
+        return len(ticks), made
+
+    whole = tiles(ESRGAN_tile=0)
+    assert tiles() == whole, "smaller than a tile of the default size"
+    assert (whole[0], tiles(ESRGAN_tile=16, ESRGAN_tile_overlap=0)[0]) == (1, 3)
+    assert tiles(ESRGAN_tile=16, ESRGAN_tile_overlap=8)[0] == 5
+    assert tiles(ESRGAN_tile=16, ESRGAN_tile_overlap=500)[0] == 5, "half a tile is the most"
+    assert tiles(DAT_tile=16, SWIN_tile=16, SCUNET_tile=16) == whole, "another kind's"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "option"),
+    [
+        ("ESRGAN", "ESRGAN"),
+        ("RealESRGAN Compact", "ESRGAN"),
+        ("DAT", "DAT"),
+        ("SwinIR", "SWIN"),
+        ("Swin2SR", "SWIN"),
+        ("SCUNet", "SCUNET"),
+    ],
+)
+def test_each_architecture_has_its_options(architecture: str, option: str) -> None:
+    assert architecture in {support.architecture.name for support in library()[1]}
+    changed = RenderOptions.model_validate({f"{option}_tile": 64, f"{option}_tile_overlap": 4})
+    assert tiling_of(changed, architecture) == Tiling(64, 4)
+    assert tiling_of(RenderOptions(), architecture) == Tiling(256 if option == "SCUNET" else 192, 8)
 
 
 def test_a_network_stays_loaded_until_its_file_changes(tmp_path: Path) -> None:

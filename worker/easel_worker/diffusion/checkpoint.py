@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -16,6 +16,9 @@ from easel_worker.diffusion.sigmas import ModelSigmas, model_sigmas
 from easel_worker.diffusion.single_file.load import load_file_parts
 from easel_worker.diffusion.size_ids import BASE_NUMBERS, REFINER_NUMBERS
 from easel_worker.diffusion.text import ConditioningCache
+
+if TYPE_CHECKING:
+    from easel_worker.diffusion.taesd import TaesdDecoder, TaesdEncoder
 
 _TAKES: dict[int, Literal["latent", "mask", "picture"]] = {0: "latent", 4: "picture", 5: "mask"}
 """What a UNet is for, by how many channels it takes beside the latent's."""
@@ -46,6 +49,10 @@ class Checkpoint:
     adapters: Adapters = field(default_factory=Adapters)
     text_encoder_2: Any = None
     tokenizer_2: Any = None
+    encoder: TaesdEncoder | None = None
+    """Encodes pictures in the VAE's place."""
+    decoder: TaesdDecoder | None = None
+    """Decodes latents in the VAE's place."""
 
     @property
     def modules(self) -> tuple[Any, ...]:

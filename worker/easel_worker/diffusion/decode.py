@@ -34,17 +34,25 @@ def decode(checkpoint: Checkpoint, latents: torch.Tensor, *, fall_back: bool = F
     pictures = []
     pixels = latents.shape[-2] * latents.shape[-1] * LATENT_FACTOR**2
     for some in torch.split(latents, max(1, AT_ONCE // pixels)):
-        scaled = some / checkpoint.scaling_factor
-        decoded = _decoded(checkpoint.vae, scaled.to(checkpoint.dtype))
-        if fall_back and checkpoint.dtype != torch.float32 and not bool(torch.isfinite(decoded).all()):
-            decoded = _decoded(deepcopy(checkpoint.vae).float(), scaled.float())
+        decoded = _decoded(checkpoint, some, fall_back=fall_back)
         _require_finite(decoded, "the VAE", checkpoint)
         levels = decoded.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         pictures.append(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
     return np.concatenate(pictures)
 
 
-def _decoded(vae: Any, scaled: torch.Tensor) -> torch.Tensor:
+def _decoded(checkpoint: Checkpoint, latents: torch.Tensor, *, fall_back: bool) -> torch.Tensor:
+    """Colours -1 to 1, by the checkpoint's `decoder` where it has one."""
+    if checkpoint.decoder is not None:
+        return checkpoint.decoder.pixels(latents)
+    scaled = latents / checkpoint.scaling_factor
+    decoded = _by_vae(checkpoint.vae, scaled.to(checkpoint.dtype))
+    if fall_back and checkpoint.dtype != torch.float32 and not bool(torch.isfinite(decoded).all()):
+        decoded = _by_vae(deepcopy(checkpoint.vae).float(), scaled.float())
+    return decoded
+
+
+def _by_vae(vae: Any, scaled: torch.Tensor) -> torch.Tensor:
     decoded: torch.Tensor = vae.decode(scaled, return_dict=False)[0].float()
     return decoded
 

@@ -20,6 +20,7 @@ def encode(checkpoint: Checkpoint, images: Sequence[Image.Image]) -> torch.Tenso
 
     The mean of the VAE's distribution, not a sample of it: the same picture has the same latent, and what a
     sample would add is far below what is seen. One picture at a time, so that none depends on its neighbours.
+    Of the checkpoint's `encoder` where it has one.
     Raises `NanError` where the VAE overflows, `JobError` for a picture below 8 x 8 pixels.
     """
     return torch.cat([_encode(checkpoint, to_tensor(image)) for image in images])
@@ -41,6 +42,8 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
 
 def _encode(checkpoint: Checkpoint, pixels: torch.Tensor) -> torch.Tensor:
     ready = pixels.to(checkpoint.device, checkpoint.dtype, memory_format=torch.channels_last)
+    if checkpoint.encoder is not None:
+        return checkpoint.encoder(ready)
     mean: torch.Tensor = checkpoint.vae.encode(ready).latent_dist.mode().float()
     if not bool(torch.isfinite(mean).all()):
         raise NanError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,20 @@ from easel_worker.diffusion.size_ids import SizeIds
 from easel_worker.diffusion.unet_batch import Batch, BatchInputs, Call, Padding, Slot, lay_out
 
 _REMEMBERED_BATCHES = 4  # an alternation of that many texts is laid out once
+
+
+Side = Literal["positive", "negative"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One model call, as `_ask` made it."""
+
+    batch: Batch
+    output: torch.Tensor
+    x: torch.Tensor
+    seen: torch.Tensor
+    sigma: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,7 @@ class Guidance:
         """Model calls so far; prompts that change follow it."""
         self.progress = 0.0
         """The part of the sampler's steps that are done; see `step_done`."""
+        self._newest: _Asked | None = None
         self._image_scale = 1.0 if options.image_cfg_scale is None else options.image_cfg_scale
         self._edits = self._image_scale != 1.0
         self.switch(checkpoint, conditioning, size_ids=size_ids, empty=empty, picture=picture)
@@ -134,6 +149,18 @@ class Guidance:
         guided, negative = self._combine(batch, output, self.options.cfg_scale * factor)
         return self._finish(guided, x, seen, sigma), self._denoised(negative, x, seen, sigma)
 
+    def alone(self, side: Side) -> torch.Tensor | None:
+        """What the newest call guessed for each image by one side of the guidance alone, (images, 4, h, w);
+        for previews. Of several prompts the first counts; in a call without the negative prompt, that stands
+        in for it. None before the first call."""
+        newest = self._newest
+        if newest is None:
+            return None
+        rows = newest.batch.slots[0].rows
+        if side == "negative" and newest.batch.negative is not None:
+            rows = newest.batch.negative
+        return self._denoised(newest.output[rows], newest.x, newest.seen, newest.sigma)
+
     def _ask(self, x: torch.Tensor, sigma: float, *, both: bool) -> tuple[Batch, torch.Tensor, torch.Tensor]:
         """One model call: its layout, the UNet's output for every row, and the latent that it saw.
 
@@ -146,6 +173,7 @@ class Guidance:
         batch = self._batch(negatives=negatives)
         output = self._predict(batch, seen, sigma)
         self.call += 1
+        self._newest = _Asked(batch, output, x, seen, sigma)
         return batch, output, seen
 
     def _finish(

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.errors import CheckpointError
-from easel_worker.diffusion.latent_rgb import SDXL_SCALING, latent_rgb_of
-from easel_worker.diffusion.taesd import load_taesd
+from easel_worker.diffusion.latent_rgb import latent_rgb_of
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.outputs.grid import make_grid
 from easel_worker.previews import PreviewFormat, PreviewImage
 
@@ -83,12 +82,10 @@ class PreviewSettings:
 
 
 class Previews:
-    """Makes decoders, and keeps the loaded ones. One per worker; used on the torch thread only."""
+    """Makes decoders. One per worker; used on the torch thread only."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` holds TAESD's files: ``models/VAE-approx``."""
-        self._folder = folder
-        self._taesd: dict[tuple[str, torch.device, torch.dtype], PreviewDecoder] = {}
+    def __init__(self, taesd: TaesdFiles) -> None:
+        self._taesd = taesd
         self._warned: set[str] = set()
 
     def decoder(self, checkpoint: Checkpoint, kind: str) -> PreviewDecoder | None:
@@ -98,7 +95,7 @@ class Previews:
             return lambda latents: decode(checkpoint, latents)
         if kind == TAESD:
             try:
-                return self._load_taesd(checkpoint)
+                return self._taesd.decoder(checkpoint)
             except CheckpointError as error:
                 self._warn(f"previews by TAESD: {error}; the cheap ones are shown")
         try:
@@ -106,16 +103,6 @@ class Previews:
         except CheckpointError as error:
             self._warn(f"no previews of {checkpoint.name}: {error}")
             return None
-
-    def _load_taesd(self, checkpoint: Checkpoint) -> PreviewDecoder:
-        is_sdxl = abs(checkpoint.scaling_factor - SDXL_SCALING) < 1e-4
-        stem = "taesdxl_decoder" if is_sdxl else "taesd_decoder"
-        key = (stem, checkpoint.device, checkpoint.dtype)
-        if key not in self._taesd:
-            self._taesd[key] = load_taesd(
-                self._folder, stem, device=checkpoint.device, dtype=checkpoint.dtype
-            )
-        return self._taesd[key]
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:
@@ -143,12 +130,12 @@ class Previewer:
         self._min_interval_s = min_interval_s
         self._shown_at = time.monotonic()
 
-    def offer(self, step: int, latents: torch.Tensor, *, last: bool = False) -> None:
-        """What the model takes for the picture after a step, the denoised latents (N, C, h, w) as the UNet
-        sees them; decides cheaply whether to show it.
+    def offer(self, step: int, latents: Callable[[], torch.Tensor | None], *, last: bool = False) -> None:
+        """What the model takes for the picture after a step; decides cheaply whether to show it.
 
         Args:
             step: Steps done of this batch.
+            latents: The denoised latents (N, C, h, w) as the UNet sees them; asked only where they are shown.
             last: The batch is finished.
         """
         if self._decode is None or not self._settings.due(step, last=last):
@@ -158,7 +145,10 @@ class Previewer:
             return
         self._shown_at = now
         try:
-            picture = preview(latents if self._settings.grid else latents[:1], self._decode)
+            found = latents()
+            if found is None:
+                return
+            picture = preview(found if self._settings.grid else found[:1], self._decode)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task does not need it
             log.warning("no more previews of this task: %s: %s", type(error).__name__, error)
             self._decode = None

@@ -13,6 +13,7 @@ from easel_worker.diffusion.samplers.registry import find_sampler
 from easel_worker.generation.hires import hires_facts
 from easel_worker.generation.job import Job, Picture
 from easel_worker.generation.sampling import sampler_options
+from easel_worker.generation.small_vaes import small_vae_facts
 
 SAMPLING = (
     ("Sigma churn", "s_churn"),
@@ -72,7 +73,9 @@ def facts_of(job: Job, picture: Picture) -> Mapping[str, object]:
         if job.hires is not None:
             facts |= _changed(job, [("Hires refiner", "hires_fix_refiner_pass")])
         facts |= _changed(job, [("Refiner switch by sampling steps", "refiner_switch_by_sample_steps")])
-    return facts | _changed(job, [("Emphasis", "emphasis")])
+    facts |= _changed(job, [("Emphasis", "emphasis")])
+    facts |= small_vae_facts(job)
+    return facts
 
 
 def _changed(job: Job, keys: Iterable[tuple[str, str]]) -> dict[str, object]:

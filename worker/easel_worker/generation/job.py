@@ -152,6 +152,24 @@ class Job:
         """Width and height in pixels of what is really rendered: multiples of 8."""
         return self.width // 8 * 8, self.height // 8 * 8
 
+    @property
+    def refines_first(self) -> bool:
+        """Whether its refiner takes part in the first of two passes, or in the only one."""
+        return self.hires is None or self.options.hires_fix_refiner_pass in ("first pass", "both passes")
+
+    @property
+    def first_pass_alone(self) -> Job:
+        """What is left of it where the hires pass never began: no more than that is told of its pictures."""
+        return replace(self, hires=None, refiner=self.refiner if self.refines_first else None)
+
+    def merging_ratio(self, *, second: bool = False) -> float:
+        """The part of the tokens that is merged in a pass, 0 for none; `second`: in the hires pass."""
+        options = self.options
+        own = options.token_merging_ratio_hr if second else 0.0
+        if self.source is not None:
+            own = options.token_merging_ratio_img2img
+        return own or options.token_merging_ratio
+
     def with_pictures(self, pictures: Iterable[Picture]) -> Job:
         """The same job for other pictures."""
         return replace(self, pictures=tuple(pictures))

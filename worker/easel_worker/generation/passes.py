@@ -31,12 +31,13 @@ from easel_worker.diffusion.sampling import SamplingPlan, SamplingRun, model_lev
 from easel_worker.diffusion.size_ids import BASE_NUMBERS, SizeIds, base_ids, refiner_ids
 from easel_worker.diffusion.soft_inpaint import SoftInpaint
 from easel_worker.diffusion.text import TextModel, TextOptions
+from easel_worker.diffusion.token_merging import merges, token_merging
 from easel_worker.diffusion.unet_batch import Padding
 from easel_worker.generation.courses import first_course, hires_course, img2img_course
 from easel_worker.generation.img2img import Beginning
 from easel_worker.generation.job import Hires, Job, Picture
 from easel_worker.generation.networks import attach_networks
-from easel_worker.generation.sampling import noise_for, run_pass, sampler_options
+from easel_worker.generation.sampling import noise_for, run_pass, sampler_options, shown_of
 from easel_worker.generation.studio import Studio
 from easel_worker.imaging.resize import Size
 
@@ -63,7 +64,7 @@ def first_pass(job: Job, batch: Sequence[Picture], checkpoint: Checkpoint, studi
     choice = job.steps.choice
     plan = first_course(job, checkpoint.sigmas, sdxl=checkpoint.size_numbers > 0)
     the_pass = Pass(
-        batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=_refines_first(job)
+        batch, plan, job.rendered_size, _calls(choice, job.steps.steps), refined=job.refines_first
     )
     return _sample(job, the_pass, checkpoint, studio)
 
@@ -156,13 +157,16 @@ def _sample(
         hooks=_hooks(job, the_pass, checkpoint, studio, beginning),
     )
     run = SamplingRun(plan, guidance, noise, denoise_pair=guidance.pair, step_done=guidance.step_done)
-    acting = (
-        studio.units.acting(guidance, the_pass.size, second=the_pass.hires_steps is not None)
-        if studio.units
-        else nullcontext()
-    )
-    with acting:
-        return run_pass(run, run.start(init), studio.watch)
+    second = the_pass.hires_steps is not None
+    acting = studio.units.acting(guidance, the_pass.size, second=second) if studio.units else nullcontext()
+    ratio = job.merging_ratio(second=second)
+    if ratio and not merges(checkpoint.unet):
+        studio.problems.append(
+            f"token_merging_ratio: {checkpoint.name} has no attention at full size: no token was merged"
+        )
+    with acting, token_merging(checkpoint.unet, ratio):
+        shown = shown_of(run, guidance, options.live_preview_content)
+        return run_pass(run, run.start(init), studio.watch, shown)
 
 
 def _hooks(
@@ -252,10 +256,6 @@ def _size_ids(job: Job, the_pass: Pass, checkpoint: Checkpoint) -> SizeIds | Non
         negative_aesthetic=options.sdxl_refiner_low_aesthetic_score,
         device=checkpoint.device,
     )
-
-
-def _refines_first(job: Job) -> bool:
-    return job.hires is None or job.options.hires_fix_refiner_pass in ("first pass", "both passes")
 
 
 def _conditioning(job: Job, the_pass: Pass, text: TextModel) -> Conditioning:

@@ -364,4 +364,8 @@ def _with_fields(options: RenderOptions, request: GenerationRequest) -> RenderOp
         "eta_ancestral": request.eta,
         "eta_ddim": request.eta,
     }
+    asked = request.overrides.values
+    if asked.get("token_merging_ratio") and not asked.get("token_merging_ratio_img2img"):
+        # What a request asks for itself wins over what the service has for img2img.
+        fields["token_merging_ratio_img2img"] = asked["token_merging_ratio"]
     return options.model_copy(update={key: value for key, value in fields.items() if value is not None})

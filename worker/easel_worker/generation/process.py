@@ -19,6 +19,7 @@ from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.decode import decode
 from easel_worker.diffusion.errors import JobError, NanError
 from easel_worker.diffusion.samplers.registry import find_sampler
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.diffusion.tiling import tiling
 from easel_worker.generation import hires, img2img
 from easel_worker.generation.control.facts import control_facts
@@ -27,6 +28,7 @@ from easel_worker.generation.facts import facts_of
 from easel_worker.generation.job import Hires, Job, Picture, Source
 from easel_worker.generation.passes import first_pass, hires_pass, img2img_pass
 from easel_worker.generation.result import Drawn, Result, Shot
+from easel_worker.generation.small_vaes import uses_taesd, with_taesd
 from easel_worker.generation.studio import Studio
 
 Batch = Sequence[Picture]
@@ -47,16 +49,19 @@ def generate(job: Job, studio: Studio) -> Result:
         studio.watch.batch_begins(len(batch))
         studio.told.clear()
         told: Mapping[str, object] = {}
+        acted = job
         with ExitStack() as stack:
             stack.enter_context(_networks_come_off(studio, batch))
             lent = _with_vaes(studio, job) if job.vaes else studio
+            if studio.taesd is not None and uses_taesd(job):
+                lent = _with_small_vaes(lent, job, studio.taesd)
             lent = _tiled(lent, stack) if job.tiling else lent
             begun_at = len(result.shots) % job.batch_size
             source = None if job.source is None else _beginning_at(job.source, begun_at)
             units = units_at_work(job, source, batch, lent)
             lent = replace(lent, units=units)
             if source is None:
-                drawn = _txt2img(job, batch, lent)
+                drawn, acted = _txt2img(job, batch, lent)
             else:
                 drawn, extras, told = _img2img(job, source, batch, lent)
                 result.extras += extras
@@ -66,8 +71,8 @@ def generate(job: Job, studio: Studio) -> Result:
             Shot(
                 one.image,
                 picture,
-                job,
-                {**told, **facts_of(job, picture), **studio.told, **control_facts(job.units)},
+                acted,
+                {**told, **facts_of(acted, picture), **studio.told, **control_facts(job.units)},
                 one.copies,
                 whole,
             )
@@ -107,13 +112,19 @@ def _with_vaes(studio: Studio, job: Job) -> Studio:
     return replace(studio, checkpoint=checkpoint)
 
 
+def _with_small_vaes(studio: Studio, job: Job, files: TaesdFiles) -> Studio:
+    """The studio with TAESD in every checkpoint that it lends, as far as the job's options ask for it."""
+    return replace(studio, checkpoint=lambda model: with_taesd(studio.checkpoint(model), job, files))
+
+
 def _tiled(studio: Studio, stack: ExitStack) -> Studio:
     """The studio with every checkpoint that it lends, a refiner's too, drawing without edges until the stack
     is left."""
 
     def checkpoint(model: ModelFile) -> Checkpoint:
         found = studio.checkpoint(model)
-        stack.enter_context(tiling(found.unet, found.vae))
+        small = [part.network for part in (found.encoder, found.decoder) if part is not None]
+        stack.enter_context(tiling(found.unet, found.vae, *small))
         return found
 
     return replace(studio, checkpoint=checkpoint)
@@ -135,16 +146,20 @@ def passes_of(job: Job) -> int:
     return first + second
 
 
-def _txt2img(job: Job, batch: Batch, studio: Studio) -> list[Drawn]:
+def _txt2img(job: Job, batch: Batch, studio: Studio) -> tuple[list[Drawn], Job]:
+    """The pictures, and the job that was done: without its hires pass where the first one was cut short."""
     checkpoint = studio.checkpoint(job.model)
     if job.firstpass is None:
         latents = first_pass(job, batch, checkpoint, studio)
     else:
         latents = hires.encoded(job.firstpass, job, checkpoint, len(batch))
     # What is skipped or interrupted in the first pass is shown as it is.
-    if job.hires is None or studio.watch.cut_short:
-        return _decoded(job, checkpoint, latents, studio)
-    return _hires(job, job.hires, batch, latents, checkpoint, studio)
+    if job.hires is None:
+        return _decoded(job, checkpoint, latents, studio), job
+    if studio.watch.cut_short:
+        done = job.first_pass_alone
+        return _decoded(done, checkpoint, latents, studio), done
+    return _hires(job, job.hires, batch, latents, checkpoint, studio), job
 
 
 def _hires(

@@ -9,11 +9,12 @@ import torch
 
 from easel_contract.options import RenderOptions
 from easel_worker.diffusion.encode import LATENT_FACTOR
+from easel_worker.diffusion.guidance import Guidance, Side
 from easel_worker.diffusion.noise import NoiseSource, Variation
 from easel_worker.diffusion.samplers.options import SamplerOptions
 from easel_worker.diffusion.sampling import SamplingRun
 from easel_worker.generation.job import Job, Picture
-from easel_worker.generation.studio import Watch
+from easel_worker.generation.studio import Shown, Watch
 from easel_worker.imaging.resize import Size
 
 _SHARED = [item.name for item in fields(SamplerOptions) if item.name in RenderOptions.model_fields]
@@ -44,12 +45,13 @@ def noise_for(
     )
 
 
-def run_pass(run: SamplingRun, x: torch.Tensor, watch: Watch) -> torch.Tensor:
-    """Sample from `x`, which `run.start` made; what is cut short comes out as far as it got."""
+def run_pass(run: SamplingRun, x: torch.Tensor, watch: Watch, shown: Shown) -> torch.Tensor:
+    """Sample from `x`, which `run.start` made; what is cut short comes out as far as it got. `shown`: what a
+    preview shows at a step."""
     watch.pass_begins(run.plan.steps)
 
     def on_step(done: int, steps: int) -> None:
-        watch.step(done, steps, run.newest_denoised)
+        watch.step(done, steps, shown)
         if watch.cut_short and done < steps:
             raise _CutShortError
 
@@ -57,6 +59,15 @@ def run_pass(run: SamplingRun, x: torch.Tensor, watch: Watch) -> torch.Tensor:
         return run.solve(x, on_step)
     except _CutShortError:
         return x if run.newest_denoised is None else run.newest_denoised
+
+
+def shown_of(run: SamplingRun, guidance: Guidance, content: str) -> Shown:
+    """What previews show of a run, by the option `live_preview_content`: by the prompt or the negative prompt
+    alone, or by both, as the picture will be."""
+    if content == "Combined":
+        return lambda: run.newest_denoised
+    side: Side = "negative" if content == "Negative prompt" else "positive"
+    return lambda: guidance.alone(side)
 
 
 def sampler_options(options: RenderOptions, *, noise_multiplier: float | None = None) -> SamplerOptions:

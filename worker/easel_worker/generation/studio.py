@@ -14,10 +14,15 @@ from easel_contract.vae_files import VaeFile
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.extra_networks import ExtraNetworks
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.imaging.resize import Upscaler
 
 if TYPE_CHECKING:
     from easel_worker.generation.control.run import BatchControl, ControlKit
+
+
+Shown = Callable[[], torch.Tensor | None]
+"""The latents (n, 4, h, w) that a preview shows now; None before there are any. Worked out when called."""
 
 
 class Watch(Protocol):
@@ -32,9 +37,9 @@ class Watch(Protocol):
     def pass_begins(self, steps: int) -> None:
         """A way of so many steps through a sampler begins."""
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
-        """`done` of `steps` steps of the pass are over; `latents` is the picture so far, (n, 4, h, w). Raises
-        what stops the whole task, such as a cancel."""
+    def step(self, done: int, steps: int, shown: Shown) -> None:
+        """`done` of `steps` steps of the pass are over; `shown` tells the picture so far. Raises what stops
+        the whole task, such as a cancel."""
 
     def batch_done(self, images: int) -> None:
         """A batch is decoded."""
@@ -63,7 +68,7 @@ class QuietWatch:
     def pass_begins(self, steps: int) -> None:
         """Nobody is told."""
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+    def step(self, done: int, steps: int, shown: Shown) -> None:
         """Nobody is told."""
 
     def batch_done(self, images: int) -> None:
@@ -90,6 +95,7 @@ class Studio:
     asked, a sentence each.
     control: what ControlNet units work with; None where nothing can have any. units: those of the batch in
     work, None for a job without.
+    taesd: what stands in for VAEs where options ask for it; without it nothing does.
     """
 
     checkpoint: Callable[[ModelFile], Checkpoint]
@@ -103,3 +109,4 @@ class Studio:
     problems: list[str] = field(default_factory=list)
     control: ControlKit | None = None
     units: BatchControl | None = None
+    taesd: TaesdFiles | None = None

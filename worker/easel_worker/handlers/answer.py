@@ -52,7 +52,7 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
     saving = plan.save_dir is not None or request.save_images
     when = datetime.now().astimezone()
     rendering = Rendering(
-        _record(plan, plan.job, result.shots[0].facts if result.shots else {}, when),
+        _main_record(rendered, when),
         [np.asarray(shot.image) for shot in result.shots],
         _facts(rendered),
         extras=[np.asarray(image) for image in result.extras],
@@ -79,7 +79,11 @@ def answer(rendered: Rendered, store: Store, saver: Saver, settings: WorkerSetti
         return eas_result(
             id_task=request.options.id_task,
             image_url=[place.shown for place in pictures],
-            seeds=[shot.picture.seed for shot in result.shots],
+            seeds=[
+                result.shots[place.product.index].picture.seed
+                for place in pictures
+                if place.product.role == "sample"
+            ],
             total_time=round(time.monotonic() - rendered.began, 3),
             hostname=socket.gethostname(),
             image_mask_url=masks,
@@ -102,6 +106,16 @@ def _echo(request: GenerationRequest) -> dict[str, Any]:
     if isinstance(request, Img2ImgRequest) and not request.include_init_images:
         echoed |= {"init_images": None, "mask": None}
     return echoed
+
+
+def _main_record(rendered: Rendered, when: datetime) -> GenerationRecord:
+    """What is told of the whole request: its own job, as far as its first picture got; with a script, whose
+    pictures have jobs of their own, the request's as it is."""
+    plan, shots = rendered.plan, rendered.result.shots
+    if not shots:
+        return _record(plan, plan.job, {}, when)
+    job = shots[0].job if plan.request.script is None else plan.job
+    return _record(plan, job, shots[0].facts, when)
 
 
 def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -> GenerationRecord:
@@ -141,6 +155,8 @@ def _record(plan: Plan, job: Job, facts: Mapping[str, object], when: datetime) -
         conditional_mask_weight=weight if isinstance(weight, float) else None,
         clip_skip=options.CLIP_stop_at_last_layers,
         ensd=options.eta_noise_seed_delta if choice.uses_ensd else 0,
+        token_merging_ratio=job.merging_ratio(),
+        token_merging_ratio_hr=job.merging_ratio(second=True) if job.hires else 0.0,
         tiling=job.tiling,
         styles=request.styles,
         user=plan.user,

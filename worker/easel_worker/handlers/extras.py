@@ -49,7 +49,7 @@ class Extras:
     pictures: tuple[Image.Image, ...]
     sizes: tuple[Size, ...]
     options: RenderOptions
-    """The service's, for the format of the answer."""
+    """The service's, for the upscalers' tiles and the format of the answer."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ExtrasHandler(Handler[Extras, Processed]):
             ctx.report(
                 Progress(step=len(done), steps=count, image=len(done), images=count, ratio=len(done) / count)
             )
-            done.append(self._process(prepared.request, picture, size, ctx))
+            done.append(self._process(prepared, picture, size, ctx))
         return Processed(prepared, tuple(done))
 
     def publish(self, task: Task, output: Processed) -> Outcome:
@@ -130,18 +130,21 @@ class ExtrasHandler(Handler[Extras, Processed]):
         if request.codeformer_visibility:
             self._networks.faces.check("CodeFormer", field="codeformer_visibility")
 
-    def _process(
-        self, request: ExtrasRequest, picture: Image.Image, size: Size, ctx: RunContext
-    ) -> Image.Image:
+    def _process(self, extras: Extras, picture: Image.Image, size: Size, ctx: RunContext) -> Image.Image:
+        request, options = extras.request, extras.options
         if not request.upscale_first:
             picture = self._restore(request, picture, ctx)
         if enlarges(request):
             upscalers = self._networks.upscalers
+            first = upscalers.get(request.upscaler_1, field="upscaler_1", options=options)
+            second = None
+            if blends(request):
+                second = upscalers.get(request.upscaler_2, field="upscaler_2", options=options)
             picture = enlarge(
                 picture,
                 request,
-                first=upscalers.get(request.upscaler_1, field="upscaler_1"),
-                second=upscalers.get(request.upscaler_2, field="upscaler_2") if blends(request) else None,
+                first=first,
+                second=second,
                 size=size,
                 tick=ctx.check_cancelled,
             )

@@ -26,6 +26,7 @@ from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobEr
 from easel_worker.diffusion.extra_networks import ExtraNetworks
 from easel_worker.diffusion.memory import free_memory, is_out_of_memory
 from easel_worker.diffusion.previews import Previewer, Previews, PreviewSettings
+from easel_worker.diffusion.taesd import TaesdFiles
 from easel_worker.failure import Failure
 from easel_worker.generation.control.models import ControlModels
 from easel_worker.generation.control.run import ControlKit
@@ -71,7 +72,8 @@ class GenerationHandler(Handler[Plan, Rendered]):
         )
         self._extra_networks = ExtraNetworks(allow_pickle=settings.allow_pickle)
         self._networks_at_hand = ("", "")
-        self._previews = Previews(settings.data_dir / "models" / "VAE-approx")
+        self._taesd = TaesdFiles(settings.data_dir / "models" / "VAE-approx")
+        self._previews = Previews(self._taesd)
         self._models = self._models_on(torch.device("cpu"), torch.float32)
 
     def setup(self) -> None:
@@ -162,7 +164,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
         watch.loading()
         studio = Studio(
             checkpoint,
-            lambda name: self._networks.upscalers.get(name, field="upscaler"),
+            lambda name: self._networks.upscalers.get(name, field="upscaler", options=options),
             lambda picture, name, weight: self._networks.faces.restore(
                 name, picture, weight=weight, tick=signals.check_cancelled
             ),
@@ -171,6 +173,7 @@ class GenerationHandler(Handler[Plan, Rendered]):
             with_vae,
             networks=self._extra_networks,
             control=self._control(options),
+            taesd=self._taesd,
         )
         with self._models.cache.job():
             checkpoint(plan.job.model)

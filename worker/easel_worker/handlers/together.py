@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -17,6 +18,7 @@ from easel_contract.events import Progress
 from easel_worker.generation.job import Job
 from easel_worker.generation.plan import Plan
 from easel_worker.generation.result import Result
+from easel_worker.generation.studio import Shown
 from easel_worker.handlers.base import RunContext
 from easel_worker.handlers.watch import Preview
 from easel_worker.job import JobStoppedError
@@ -102,11 +104,17 @@ class _SharedPreview:
     shown: Sequence[tuple[Preview, range]]
     start: int
 
-    def offer(self, step: int, latents: torch.Tensor, *, last: bool = False) -> None:
+    def offer(self, step: int, latents: Shown, *, last: bool = False) -> None:
         for preview, place in self.shown:
-            own = latents[max(place.start - self.start, 0) : max(place.stop - self.start, 0)]
-            if len(own):
-                preview.offer(step, own, last=last)
+            own = slice(max(place.start - self.start, 0), max(place.stop - self.start, 0))
+            preview.offer(step, partial(_part, latents, own), last=last)
+
+
+def _part(latents: Shown, own: slice) -> torch.Tensor | None:
+    """What is shown of a task's own pictures; None where the batch has none of them."""
+    found = latents()
+    part = None if found is None else found[own]
+    return part if part is not None and len(part) else None
 
 
 def apart(result: Result, plans: Sequence[Plan], signals: SharedSignals) -> list[Result | None]:

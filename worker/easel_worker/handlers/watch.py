@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
-
 from easel_contract.events import Progress
+from easel_worker.generation.studio import Shown
 
 
 class Signals(Protocol):
@@ -30,7 +29,7 @@ class Signals(Protocol):
 class Preview(Protocol):
     """Shows latents (n, 4, h, w) as pictures, or lets them pass."""
 
-    def offer(self, step: int, latents: torch.Tensor, *, last: bool = False) -> None: ...
+    def offer(self, step: int, latents: Shown, *, last: bool = False) -> None: ...
 
 
 class TaskWatch:
@@ -84,7 +83,7 @@ class TaskWatch:
         self._steps = steps
         self._previewer = self._make_previewer()
 
-    def step(self, done: int, steps: int, latents: torch.Tensor | None) -> None:
+    def step(self, done: int, steps: int, shown: Shown) -> None:
         self._ctx.check_cancelled()
         self._steps = steps
         # DPM adaptive does not know how many steps it will make; a bar that goes back would look broken.
@@ -108,8 +107,8 @@ class TaskWatch:
                 eta_s=round(spent / ratio - spent, 3) if ratio > 0 else None,
             )
         )
-        if latents is not None and self._previewer is not None:
-            self._previewer.offer(done, latents, last=done >= steps)
+        if self._previewer is not None:
+            self._previewer.offer(done, shown, last=done >= steps)
 
     def batch_done(self, images: int) -> None:
         self._images_done += images

@@ -97,6 +97,10 @@ class Products:
         shown |= {"sample"} if self.rendering.show_samples else set()
         return [product for product in self.all if product.role in shown]
 
+    def stores(self, sample: int) -> bool:
+        """Whether a sample is to be stored: one that was ended on the way only where an option says so."""
+        return self.options.save_incomplete_images or sample not in self.rendering.unfinished
+
     def info(self) -> dict[str, object]:
         """A1111's `info`. Extras have no infotext, so there may be fewer of those than pictures."""
         told = [product.file.infotext for product in self.answered if product.role not in ("extra", "map")]

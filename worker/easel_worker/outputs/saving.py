@@ -62,7 +62,7 @@ class Saver:
         """Store everything below `folder` for a request with `save_dir`; extras lie among its control maps.
 
         Returns:
-            The grid first, the samples, the extras: what `products.all` has but its copies.
+            The grid first, the samples as far as they are stored, the extras; no copies.
 
         Raises:
             StoreError: says what to do. Pictures stored so far stay; nobody was told their names.
@@ -76,7 +76,10 @@ class Saver:
                 saved.append(self._put_map(product, folder, names.masks()))
                 continue
             if product.role == "copy":
-                self._put(product, folder, f"{stems[product.index]}-{product.suffix}")
+                if product.index in stems:
+                    self._put(product, folder, f"{stems[product.index]}-{product.suffix}")
+                continue
+            if product.role == "sample" and not products.stores(product.index):
                 continue
             if product.role == "grid":
                 stem = names.grid()
@@ -107,7 +110,7 @@ class Saver:
                     self._put_named(product, grids, grid_name(_subject(products, product)), products)
                 )
             elif product.role == "sample" and options.samples_save:
-                if product.index in products.rendering.unfinished and not options.save_incomplete_images:
+                if not products.stores(product.index):
                     continue
                 name = sample_name(_subject(products, product))
                 saved.append(self._put_named(product, samples, name, products))

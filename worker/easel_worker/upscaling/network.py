@@ -11,7 +11,8 @@ from PIL import Image
 
 from easel_worker.upscaling.architectures import build
 from easel_worker.upscaling.errors import WeightsError
-from easel_worker.upscaling.tiles import OVERLAP, TILE, Pixels, run_in_tiles
+from easel_worker.upscaling.tiles import Pixels, run_in_tiles
+from easel_worker.upscaling.tiling import DEFAULT, Tiling
 from easel_worker.upscaling.upscalers import Tick
 from easel_worker.upscaling.weights import read_weights
 
@@ -22,18 +23,16 @@ class Network:
     Lives on the torch thread.
     """
 
-    def __init__(self, descriptor: Any, *, tile: int = TILE, overlap: int = OVERLAP) -> None:
+    def __init__(self, descriptor: Any) -> None:
         self._descriptor = descriptor
-        self._tile = tile
-        self._overlap = overlap
         self.scale = int(descriptor.scale)
         self.architecture = str(descriptor.architecture.name)
 
-    def __call__(self, picture: Image.Image, *, tick: Tick) -> Image.Image:
+    def __call__(self, picture: Image.Image, *, tick: Tick, tiling: Tiling = DEFAULT) -> Image.Image:
         """An RGB picture from an RGB picture. `tick` is called before each tile."""
         pixels = np.asarray(picture, np.float32) / 255.0
         done = run_in_tiles(
-            pixels, self._forward, scale=self.scale, tile=self._tile, overlap=self._overlap, tick=tick
+            pixels, self._forward, scale=self.scale, tile=tiling.tile, overlap=tiling.overlap, tick=tick
         )
         if not np.isfinite(done).all():
             raise WeightsError("the upscaler's network makes values that are not numbers; is its file whole?")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from easel_contract.options import RenderOptions
 from easel_contract.upscalers import LANCZOS, NEAREST, NONE, find_upscaler
+from easel_worker.upscaling.tiling import Tiling, tiling_of
 
 if TYPE_CHECKING:
     from easel_worker.upscaling.network import Network
@@ -21,6 +23,9 @@ Tick = Callable[[], None]
 
 MAX_PASSES = 3
 """How often a network runs over its own result to reach a size: 4x four times over is 256-fold already."""
+
+
+_DEFAULTS = RenderOptions()
 
 
 def _nothing() -> None:
@@ -55,15 +60,16 @@ class NetworkUpscaler(Upscaler):
     Transparency, which no network knows, is enlarged with Lanczos.
     """
 
-    def __init__(self, name: str, network: Network) -> None:
+    def __init__(self, name: str, network: Network, tiling: Tiling) -> None:
         self.name = name
         self._network = network
+        self._tiling = tiling
 
     def __call__(self, picture: Image.Image, size: Size, *, tick: Tick = _nothing) -> Image.Image:
         colour = picture.convert("RGB")
         for _ in range(MAX_PASSES):
             before = colour.size
-            colour = self._network(colour, tick=tick)
+            colour = self._network(colour, tick=tick, tiling=self._tiling)
             if colour.size == before or (colour.width >= size[0] and colour.height >= size[1]):
                 break
         colour = _lanczos(colour, size)
@@ -85,8 +91,9 @@ class Upscalers:
         self._load = load
         self._loaded: tuple[Path, int, Network] | None = None
 
-    def get(self, name: str, *, field: str) -> Upscaler:
+    def get(self, name: str, *, field: str, options: RenderOptions = _DEFAULTS) -> Upscaler:
         """The upscaler of this name; loads its file. ``None`` and "" are Lanczos: a size must be reached.
+        `options` tell how large its network's tiles are.
 
         Raises:
             ContractError: 422, no such name, or its file is missing; names `field`.
@@ -103,7 +110,8 @@ class Upscalers:
         if self._loaded is None or self._loaded[:2] != (found.path, stamp):
             self.unload()  # first, so that two are never in memory
             self._loaded = (found.path, stamp, self._load(found.path))
-        return NetworkUpscaler(found.name, self._loaded[2])
+        network = self._loaded[2]
+        return NetworkUpscaler(found.name, network, tiling_of(options, network.architecture))
 
     def unload(self) -> None:
         """Forget the loaded network."""

@@ -102,8 +102,6 @@ def _faces(fields: Fields, value: Any, values: Sequence[Any]) -> None:
         _option("face_restoration_model")(fields, value, values)
 
 
-_NO_MERGING = "tokens are never merged here"
-
 AXES: tuple[Axis, ...] = (
     Axis("Nothing", apply=lambda fields, value, values: None),
     Axis("Seed", "int", _set("seed")),
@@ -141,8 +139,8 @@ AXES: tuple[Axis, ...] = (
     Axis("Styles", "text", _styles),
     Axis("UniPC Order", "int", _option("uni_pc_order")),
     Axis("Face restore", "text", _faces),
-    Axis("Token merging ratio", "float", None, refusal=_NO_MERGING),
-    Axis("Token merging ratio high-res", "float", None, refusal=_NO_MERGING),
+    Axis("Token merging ratio", "float", _option("token_merging_ratio")),
+    Axis("Token merging ratio high-res", "float", _option("token_merging_ratio_hr")),
     Axis("Always discard next-to-last sigma", "bool", _option("always_discard_next_to_last_sigma")),
     Axis("SGM noise multiplier", "bool", _option("sgm_noise_multiplier")),
     Axis("Refiner checkpoint", "text", _set("refiner_checkpoint")),

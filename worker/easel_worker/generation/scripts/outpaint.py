@@ -62,6 +62,7 @@ def outpainting_mk2(script: OutpaintingMk2, job: Job, added: Margins, generate: 
     for picture in job.pictures:
         image = source.images[0]
         facts: Mapping[str, object] = {}
+        whole = True
         for side, pixels in added.steps():
             run = expand(
                 image,
@@ -79,10 +80,11 @@ def outpainting_mk2(script: OutpaintingMk2, job: Job, added: Margins, generate: 
             image = run.finish(drawn.shots[0].image)
             result.show(drawn.maps)
             facts = drawn.shots[0].facts
+            whole = whole and drawn.shots[0].whole
             if drawn.interrupted:
                 result.interrupted = True
                 break
-        result.shots.append(Shot(image, picture, job, {**facts, "Script": "Outpainting mk2"}))
+        result.shots.append(Shot(image, picture, job, {**facts, "Script": "Outpainting mk2"}, whole=whole))
         if result.interrupted:
             break
     return result
@@ -106,17 +108,25 @@ def poor_mans_outpainting(
     for picture in job.pictures:
         tiles = [run.init for run in canvas.runs]
         facts: Mapping[str, object] = {}
+        whole = True
         for number, run in enumerate(canvas.runs):
             seeded = replace(picture, seed=picture.seed + number, subseed=picture.subseed + number)
             drawn = generate(_run(job, source, seeded, run.init, run.mask, run.latent_mask, fields))
             tiles[number] = drawn.shots[0].image
             result.show(drawn.maps)
             facts = drawn.shots[0].facts
+            whole = whole and drawn.shots[0].whole
             if drawn.interrupted:
                 result.interrupted = True
                 break
         result.shots.append(
-            Shot(canvas.finish(tiles), picture, job, {**facts, "Script": "Poor man's outpainting"})
+            Shot(
+                canvas.finish(tiles),
+                picture,
+                job,
+                {**facts, "Script": "Poor man's outpainting"},
+                whole=whole,
+            )
         )
         if result.interrupted:
             break

@@ -65,6 +65,7 @@ def sd_upscale(script: SDUpscale, job: Job, grid: TileGrid, upscaler: Upscaler, 
     for number in range(len(job.batches)):
         drawn = list(tiles)
         facts: Mapping[str, object] = {}
+        whole = True
         for place, start in enumerate(range(0, len(tiles), job.batch_size)):
             some = tiles[start : start + job.batch_size]
             made = generate(
@@ -81,11 +82,12 @@ def sd_upscale(script: SDUpscale, job: Job, grid: TileGrid, upscaler: Upscaler, 
             drawn[start : start + len(made.shots)] = [shot.image for shot in made.shots]
             result.show(made.maps)
             facts = made.shots[0].facts
+            whole = whole and all(shot.whole for shot in made.shots)
             if made.interrupted:
                 result.interrupted = True
                 break
         picture = replace(first, seed=first.seed + number, subseed=first.subseed + number)
-        result.shots.append(Shot(stitch(drawn, grid), picture, job, {**facts, **told}))
+        result.shots.append(Shot(stitch(drawn, grid), picture, job, {**facts, **told}, whole=whole))
         if result.interrupted:
             break
     return result
