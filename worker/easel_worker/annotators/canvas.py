@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
 
 MULTIPLE = 64

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from easel_contract.controlnet import ResizeMode
+from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
 
 INPAINT = frozenset({"inpaint", "inpaint_only"})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
 
 RADIUS = 4

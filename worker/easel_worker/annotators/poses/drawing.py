@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from easel_contract.controlnet.poses import Person, Pose
+from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
 from easel_worker.annotators.poses import skeletons
 
