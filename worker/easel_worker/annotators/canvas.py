@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 
 MULTIPLE = 64
 """What the networks' own shrinking divides by, with room to spare."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from easel_contract.controlnet import ResizeMode
-from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 
 if TYPE_CHECKING:
     from torch import Tensor

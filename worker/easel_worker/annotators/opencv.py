@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["cv2"]
+
 if TYPE_CHECKING:
-    from cv2 import *  # noqa: F403 - all of it, under its own names
+    import cv2
 else:
 
-    def __getattr__(name: str) -> Any:
-        return getattr(importlib.import_module("cv2"), name)
+    class _OpenCV:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module("cv2"), name)
+
+    cv2 = _OpenCV()

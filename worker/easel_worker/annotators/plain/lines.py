@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.canvas import three
+from easel_worker.annotators.opencv import cv2
 
 
 def canny(picture: Pixels, controls: Controls) -> Pixels:

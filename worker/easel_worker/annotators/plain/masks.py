@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 
 INPAINT = frozenset({"inpaint", "inpaint_only"})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from easel_worker.annotators import opencv as cv2
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 
 RADIUS = 4
 """Pixels around each whose mean and variance count."""
