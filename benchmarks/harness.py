@@ -28,7 +28,7 @@ RESULTS = Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "resul
 
 @dataclass(frozen=True)
 class Spread:
-    """Minimum, median and maximum of repeated measurements."""
+    """Minimum, median and maximum of repeated measurements, or their quartiles."""
 
     low: float
     median: float
@@ -37,6 +37,14 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         return cls(min(values), statistics.median(values), max(values))
+
+    @classmethod
+    def middle(cls, values: Sequence[float]) -> Spread:
+        """Quartiles and median instead: for many rounds, of which a few fall into others' work."""
+        if len(values) < 2:
+            return cls.of(values)
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(low, median, high)
 
     def show(self, digits: int = 2) -> str:
         return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"

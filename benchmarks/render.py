@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 from easel_worker.models.starter import install_shapes
 from harness import Spread, publish
@@ -22,36 +24,63 @@ from sides import Side
 SIDE = Path(__file__).with_name("render_side.py")
 SAMPLERS = ("Euler", "DPM++ 2M", "DDIM")
 MB = 1e6
+WARM_UP = 2
+"""Steps of the batch before the first round."""
 FEW, MANY = 10, 60
 
 
 def compare(model: Path, args: argparse.Namespace) -> list[list[str]]:
     """Images per second, one row per sampler, size and batch."""
-    rows = [["", "Easel, images/s", "diffusers, images/s", "Easel / diffusers"]]
+    head = [
+        "",
+        "Easel, images/s",
+        "diffusers, images/s",
+        "Easel / diffusers",
+        "the same, of CPU time",
+        "rounds",
+    ]
+    rows = [head]
     sides = [Side.start(SIDE, name, str(model), str(args.threads)) for name in ("easel", "diffusers")]
     works = [(SAMPLERS[0], side, batch) for side in args.sides for batch in args.batches]
     works += [(sampler, args.sides[0], args.batches[0]) for sampler in SAMPLERS[1:]]
     for sampler, pixels, batch in works:
-        rates: list[list[float]] = [[], []]
-        for number in range(args.rounds + 1):
-            for side, found in zip(sides, rates, strict=True):
-                job = {"sampler": sampler, "side": pixels, "batch": batch, "steps": args.steps}
-                answer = side.ask(**job, seed=number * 100)
-                if number:  # round 0 warms up
-                    found.append(batch / answer["s"])
-        ratios = [ours / theirs for ours, theirs in zip(*rates, strict=True)]
+        job = {"sampler": sampler, "side": pixels, "batch": batch, "steps": args.steps}
+        ours, theirs = _rounds(sides, job, args)
         rows.append(
             [
                 f"{sampler}, {pixels}x{pixels}, batch {batch}",
-                Spread.of(rates[0]).show(),
-                Spread.of(rates[1]).show(),
-                Spread.of(ratios).show(3),
+                Spread.middle([batch / one["s"] for one in ours]).show(),
+                Spread.middle([batch / one["s"] for one in theirs]).show(),
+                *(
+                    Spread.middle([two[key] / one[key] for one, two in zip(ours, theirs, strict=True)]).show(
+                        3
+                    )
+                    for key in ("s", "cpu_s")
+                ),
+                str(len(ours)),
             ]
         )
         print(" | ".join(rows[-1]), flush=True)
     for side in sides:
         side.stop()
     return rows
+
+
+def _rounds(
+    sides: list[Side], job: dict[str, Any], args: argparse.Namespace
+) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Each side's answers, round by round: one batch of the one, one of the other. Who is first changes, so
+    that a machine that slows down slows both alike."""
+    for side in sides:
+        side.ask(**{**job, "steps": WARM_UP}, seed=0)
+    answers: list[list[dict[str, float]]] = [[], []]
+    until = time.monotonic() + args.seconds
+    for number in range(args.most):
+        if number >= args.rounds and time.monotonic() > until:
+            break
+        for place in (0, 1) if number % 2 == 0 else (1, 0):
+            answers[place].append(sides[place].ask(**job, seed=100 * number))
+    return answers[0], answers[1]
 
 
 def overhead(model: Path, args: argparse.Namespace) -> list[list[str]]:
@@ -91,8 +120,10 @@ def memory(model: Path, args: argparse.Namespace) -> list[list[str]]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--steps", type=int, default=10)
+    options.add_argument("--rounds", type=int, default=3, help="at least so many per row")
+    options.add_argument("--most", type=int, default=25, help="at most so many")
+    options.add_argument("--seconds", type=float, default=30, help="per row, where the rounds are in between")
+    options.add_argument("--steps", type=int, default=8)
     options.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512], help="pixels")
     options.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8])
     options.add_argument("--threads", type=int, default=2, help="torch threads, for both sides")
@@ -108,8 +139,9 @@ def main() -> None:
             "Largest memory of the process": memory(model, args),
         }
     setting = (
-        f"{args.rounds} alternating rounds, {args.steps} steps, CFG 7, fp32, {args.threads} torch threads, "
-        "the model that ships (4.8 million weights). Matching schedulers: EulerDiscrete (linspace), "
+        f"{args.rounds} to {args.most} rounds, in each a batch of either side, the first by turns; median "
+        f"and quartiles, ratios round by round. {args.steps} steps, CFG 7, fp32, {args.threads} torch "
+        "threads, the model that ships (4.8 million weights). Matching schedulers: EulerDiscrete (linspace), "
         "DPMSolverMultistep (Karras), DDIM."
     )
     limits = (

@@ -1,8 +1,8 @@
 """One side of the rendering comparison: Easel's own loop or diffusers' pipeline, in a process of its own.
 
 Reads one JSON job per line from stdin ({"sampler", "batch", "side", "steps", "seed"}) and answers each with
-{"s": seconds from prompt to uint8 pictures, "unet_s": seconds inside the UNet, "calls": of the UNet,
-"rss": the process's largest memory so far, in bytes}.
+{"s": seconds from prompt to uint8 pictures, "cpu_s": the process's CPU seconds in them, "unet_s": seconds
+inside the UNet, "calls": of the UNet, "rss": the process's largest memory so far, in bytes}.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Stopwatch:
 
 
 def easel(model: Path) -> tuple[Draw, Any]:
+    from easel_worker.host_memory import keep_freed_memory
+
+    keep_freed_memory()  # as a worker does when it starts
+
     import torch
 
     from easel_worker.diffusion.checkpoint import load_checkpoint
@@ -112,21 +116,22 @@ def diffusers(model: Path) -> tuple[Draw, Any]:
 def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     side, model, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    draw, unet = {"easel": easel, "diffusers": diffusers}[side](model)
     import torch
 
     torch.set_num_threads(threads)
-    draw, unet = {"easel": easel, "diffusers": diffusers}[side](model)
     watch = Stopwatch(unet)
     print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         watch.reset()
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         count = draw(job)
-        took = time.perf_counter() - begin
+        took, cpu = time.perf_counter() - begin, time.process_time() - cpu
         assert count == job["batch"]
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"s": took, "unet_s": watch.seconds, "calls": watch.calls, "rss": rss}), flush=True)
+        answer = {"s": took, "cpu_s": cpu, "unet_s": watch.seconds, "calls": watch.calls, "rss": rss}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,14 @@ time of a small picture on a quiet two-core machine; this showed no difference t
 
 
 def main() -> int:
-    """Entry point. The variable must be set before torch is loaded, which the import below does."""
+    """Entry point. What concerns the whole process must be set before torch is loaded, and before there are
+    threads, which the last import below brings."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+    from easel_worker.host_memory import keep_freed_memory
+
+    keep_freed_memory()
 
     from easel_worker.main import main as run
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from easel_contract.controlnet import ResizeMode
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import diffusers
+import diffusers.utils.import_utils
 import transformers
+
+# diffusers' schedulers, which come with its models, would import 22 MB of scipy.stats for one kind of levels.
+# We use none of them.
+diffusers.utils.import_utils._scipy_available = False
+
 from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 from diffusers.models.modeling_utils import no_init_weights
 from safetensors import safe_open

@@ -6,6 +6,8 @@ import gc
 
 import torch
 
+from easel_worker.host_memory import give_back_memory
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True where `error`, or what caused it, says that device or host memory ran out.
@@ -27,11 +29,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what a failed or finished job still holds: dead Python objects and torch's cached GPU blocks.
+    """Give back what a failed or finished job still holds: dead Python objects, torch's cached GPU blocks and
+    what malloc keeps.
 
     Call it after the exception is handled; while its traceback lives, so do the tensors in its frames.
     """
     gc.collect()
+    give_back_memory()
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.canvas import three
+from easel_worker.annotators.opencv import cv2
 
 CELL = 64
 """Side of a cell of the colour grid, in pixels (Mou et al., "T2I-Adapter", 2023)."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from easel_worker.annotators.annotation import Controls, Pixels
 from easel_worker.annotators.canvas import three
+from easel_worker.annotators.opencv import cv2
 
 
 def canny(picture: Pixels, controls: Controls) -> Pixels:

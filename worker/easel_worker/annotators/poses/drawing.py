@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from easel_contract.controlnet.poses import Person, Pose
 from easel_worker.annotators.annotation import Pixels
+from easel_worker.annotators.opencv import cv2
 from easel_worker.annotators.poses import skeletons
 
 HALF_WIDTH = 4
