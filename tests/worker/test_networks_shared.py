@@ -23,6 +23,9 @@ def test_a_file_is_loaded_once_for_all_handlers_of_a_worker(tmp_path: Path) -> N
     assert len(held) == 4, "generation, extras, interrogate, detect"
     loaded = [networks.upscalers.get("2x_net", field="upscaler")._network for networks in held]
     assert all(network is loaded[0] for network in loaded)
+    (kept,) = held[0].cache.held()
+    assert (kept.kind, kept.name) == ("upscaler", "2x_net")
+    assert kept.nbytes == sum(weight.nbytes for weight in loaded[0]._descriptor.model.parameters())
 
     held[0].free_memory()
     assert held[1].upscalers.get("2x_net", field="upscaler")._network is not loaded[0]

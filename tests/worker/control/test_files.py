@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from easel_contract.controlnet import ControlFile
+from easel_contract.errors import ContractError
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control import (
     ControlArgs,
@@ -20,6 +22,10 @@ from easel_worker.diffusion.control import (
     load_control,
 )
 from easel_worker.diffusion.errors import CheckpointError, JobError
+from easel_worker.generation.control.models import ControlModels
+from easel_worker.models.budget import Fixed
+from easel_worker.models.cache import ModelCache
+from easel_worker.models.loader import ModelLoader
 
 from ...small_models.control import (
     as_pickle,
@@ -346,3 +352,28 @@ def test_weights_are_cast_and_moved(sd1: Checkpoint, tmp_path: Path) -> None:
     assert {weight.dtype for weight in half.weights.values()} == {torch.bfloat16}
     before = residuals(whole, sd1)
     assert_equal(residuals(whole.to(CPU), sd1), before)
+
+
+def test_a_pickle_is_read_once_and_one_of_another_kind_is_refused_by_the_unit(
+    checkpoint_of: CheckpointOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = as_pickle(original_weights(small_controlnet(checkpoint_of("sd1").unet)), tmp_path / "classic.pth")
+    read: list[Path] = []
+    opened = torch.load
+
+    def counted(file: Any, **more: Any) -> Any:
+        read.append(Path(file))
+        return opened(file, **more)
+
+    monkeypatch.setattr(torch, "load", counted)
+    room = Fixed(10**9)
+    cache = ModelCache(CPU, on_device=room, in_ram=room, free=lambda: None)
+    loader = ModelLoader(cache, device=CPU, dtype=torch.float32, allow_pickle=True)
+    models = ControlModels(tmp_path, loader, allow_pickle=True, keep=2)
+    file = ControlFile("classic", path, "")
+
+    assert models.network(file, "args[0].model").kind == "controlnet"
+    assert read == [path]
+    with pytest.raises(ContractError, match="is not an IP-Adapter") as caught:
+        models.adapter(file, "args[0].model")
+    assert caught.value.field == "args[0].model"

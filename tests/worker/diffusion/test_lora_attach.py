@@ -271,3 +271,18 @@ def test_putting_on_half_way_is_taken_off_whole() -> None:
     assert layer.weight is not base
     adapters.take_off()
     assert layer.weight is base
+
+
+def test_room_is_made_before_the_weights_are(checkpoint: Checkpoint, uses: list[NetworkUse]) -> None:
+    asked: list[tuple[int, int]] = []
+    networks = ExtraNetworks(make_room=lambda nbytes: asked.append((nbytes, checkpoint.nbytes)))
+    try:
+        for _ in range(2):
+            networks.attach(checkpoint, uses[:1])
+        (room, before) = asked[0]
+        assert len(asked) == 1, "the same set again makes nothing"
+        assert before == checkpoint.own_nbytes
+        assert 0 < checkpoint.nbytes - before <= room
+    finally:
+        networks.forget()
+    assert checkpoint.nbytes == checkpoint.own_nbytes

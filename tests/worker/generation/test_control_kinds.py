@@ -12,6 +12,7 @@ from PIL import Image
 from easel_worker.annotators.embeddings import to_text
 from easel_worker.diffusion.attention.clip_vision import ClipView
 from easel_worker.diffusion.errors import JobError
+from easel_worker.generation.control.models import KINDS
 from easel_worker.imaging.color import rgb_to_lab
 
 from ..desk import Desk
@@ -154,7 +155,7 @@ def test_shuffle_is_drawn_by_the_seed(control_desk: Desk) -> None:
 def test_models_leave_when_there_are_too_many(control_desk: Desk) -> None:
     def held() -> set[str]:
         described: Any = control_desk.handler.describe()["models"]
-        return {model["name"] for model in described if model["kind"] != "checkpoint"}
+        return {model["name"] for model in described if model["kind"] in KINDS}
 
     fields = {"override_settings": {"control_net_model_cache_size": 1}}
     control_desk.txt2img(**units(unit()), **fields)

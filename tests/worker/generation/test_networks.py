@@ -271,6 +271,9 @@ def test_memory_that_ran_out_frees_what_was_made(painter: Desk, plain: Any) -> N
     painter.image(prompt=f"{PROMPT}<lora:ink:1>")
     checkpoint = painter.handler._models.checkpoint(painter.handler._library.resolve(easel_shapes.NAME))
     assert checkpoint.adapters.nbytes > 0
+    told: Any = painter.handler.describe()["models"]
+    weighs = {one["name"]: one["bytes"] for one in told if one["kind"] == "checkpoint"}
+    assert weighs[easel_shapes.NAME] == checkpoint.own_nbytes + checkpoint.adapters.nbytes
     painter.handler.free_memory()
     assert checkpoint.adapters.nbytes == 0
     np.testing.assert_array_equal(painter.image(prompt=PROMPT), plain)

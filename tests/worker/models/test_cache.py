@@ -48,7 +48,9 @@ class Shelf:
             checkpoints=self.checkpoints,
         )
 
-    def get(self, name: str, nbytes: int = 4, *, kind: str = CHECKPOINT, stamp: int = 0) -> Model:
+    def get(
+        self, name: str, nbytes: int = 4, *, kind: str = CHECKPOINT, stamp: int = 0, movable: bool = True
+    ) -> Model:
         def load() -> Model:
             if name == "broken":
                 raise ValueError("broken")
@@ -56,7 +58,7 @@ class Shelf:
             return Model(name, nbytes, self.log)
 
         key = Key(kind, name, Path("/models") / name, stamp)
-        return self.cache.get(key, load, expected=lambda: nbytes)
+        return self.cache.get(key, load, expected=lambda: nbytes, movable=movable)
 
     def said(self) -> list[str]:
         """What happened since the last look."""
@@ -127,6 +129,35 @@ def test_what_a_task_uses_stays_until_it_ends() -> None:
         assert shelf.held["base"] == shelf.held["vae"] == shelf.held["refiner"] == "device"
     shelf.get("base")
     assert shelf.held == {"idle": "ram", "vae": "ram", "refiner": "device", "base": "device"}
+
+
+def test_what_grows_while_a_task_uses_it_has_others_leave_and_is_told_by_its_new_weight() -> None:
+    shelf = Shelf(on_device=10, in_ram=20)
+    shelf.get("idle")
+    with shelf.cache.job():
+        base = shelf.get("base")
+        shelf.said()
+        shelf.cache.make_room(4)
+        assert shelf.said() == ["idle to cpu", "free"], "before the memory is asked for"
+        base.nbytes += 4
+        shelf.get("vae", 1, kind="vae")
+        base.nbytes += 4
+    assert shelf.held == {"idle": "ram", "base": "device", "vae": "device"}, "all else is in use"
+    assert {one.name: one.nbytes for one in shelf.cache.held()}["base"] == 12
+
+    shelf.get("vae", 1, kind="vae")
+    assert shelf.held == {"idle": "ram", "base": "ram", "vae": "device"}
+
+
+def test_what_cannot_be_moved_is_thrown_out_in_its_turn() -> None:
+    shelf = Shelf(on_device=8, in_ram=100)
+    shelf.get("annotator", kind="annotator", movable=False)
+    shelf.get("a")
+    shelf.get("annotator", kind="annotator", movable=False)
+    shelf.get("b")
+    assert shelf.held == {"a": "ram", "annotator": "device", "b": "device"}
+    shelf.get("c")
+    assert shelf.held == {"a": "ram", "b": "device", "c": "device"}
 
 
 def test_a_number_of_checkpoints_holds_for_both_tiers_and_for_checkpoints_only() -> None:

@@ -20,6 +20,7 @@ from easel_worker.annotators.networks import NETWORKS
 from easel_worker.annotators.plain import PLAIN
 from easel_worker.annotators.plain.masks import INPAINT, inpaint
 from easel_worker.annotators.poses import draw_pose
+from easel_worker.models.shelf import ANNOTATOR, OneOfEach, Shelf
 from easel_worker.upscaling.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -38,25 +39,30 @@ ENCODERS = frozenset(
 )
 """Modules that make no map but an embedding, by CLIP's image encoders."""
 
-_Key = tuple[str, tuple[tuple[Path, int], ...]]
-"""A network's class, and its files with their times."""
-
 
 class Annotators:
     """The preprocessors of one worker. Those that need no weights run on any thread, the others on the torch
-    thread only; one network is kept loaded.
+    thread only.
 
     Args:
         models: The folder ``models/``; weights are looked for in its ``annotators/``.
         device: Tells the device; asked when the first network is loaded.
         allow_pickle: Whether weights may be pickles (``.pth``, ``.pt``).
+        shelf: Keeps loaded networks; by default the last one.
     """
 
-    def __init__(self, models: Path, device: Callable[[], torch.device], *, allow_pickle: bool) -> None:
+    def __init__(
+        self,
+        models: Path,
+        device: Callable[[], torch.device],
+        *,
+        allow_pickle: bool,
+        shelf: Shelf | None = None,
+    ) -> None:
         self._models = models
         self._device = device
         self._allow_pickle = allow_pickle
-        self._loaded: tuple[_Key, Any] | None = None
+        self._shelf = shelf or OneOfEach()
 
     def available(self) -> tuple[str, ...]:
         """The names of the modules that would run now. Any thread may ask."""
@@ -140,13 +146,13 @@ class Annotators:
         self.check(module, field=field)
         paths = tuple(MODULES[module].files(self._models))
         with _told_of(field):
-            encoder = self._kept("clip_vision", paths, lambda: self._encoder(paths[0]))
+            encoder = self._shelf.get(ANNOTATOR, paths[0].stem, paths, lambda: self._encoder(paths[0]))
         view: ClipView = encoder.look(picture, mask)
         return view
 
     def unload(self) -> None:
         """Forget what is loaded. On the torch thread."""
-        self._loaded = None
+        self._shelf.forget(ANNOTATOR)
 
     def _refusal(self, name: str, *, field: str) -> ContractError | None:
         module = MODULES[name]
@@ -170,7 +176,7 @@ class Annotators:
             kind = getattr(importlib.import_module(f"easel_worker.annotators.networks.{file}"), name)
             return kind(paths, self._device(), allow_pickle=self._allow_pickle)
 
-        return self._kept(place, paths, load)
+        return self._shelf.get(ANNOTATOR, paths[0].stem, paths, load)
 
     def _encoder(self, path: Path) -> Any:
         import torch
@@ -184,14 +190,6 @@ class Annotators:
             )
         except CheckpointError as error:
             raise WeightsError(str(error)) from error
-
-    def _kept(self, place: str, paths: tuple[Path, ...], load: Callable[[], Any]) -> Any:
-        """What was loaded from these files, loaded unless it is what is kept."""
-        key = place, tuple((path, path.stat().st_mtime_ns) for path in paths)
-        if self._loaded is None or self._loaded[0] != key:
-            self.unload()  # first, so that two are never in memory
-            self._loaded = key, load()
-        return self._loaded[1]
 
 
 @contextmanager

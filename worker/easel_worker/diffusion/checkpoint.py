@@ -44,7 +44,7 @@ class Checkpoint:
     sigmas: ModelSigmas
     device: torch.device
     dtype: torch.dtype
-    nbytes: int
+    own_nbytes: int
     conditionings: ConditioningCache = field(default_factory=ConditioningCache)
     adapters: Adapters = field(default_factory=Adapters)
     text_encoder_2: Any = None
@@ -53,6 +53,11 @@ class Checkpoint:
     """Encodes pictures in the VAE's place."""
     decoder: TaesdDecoder | None = None
     """Decodes latents in the VAE's place."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights, and of those that networks have made to stand in for some of them."""
+        return self.own_nbytes + self.adapters.nbytes
 
     @property
     def modules(self) -> tuple[Any, ...]:
@@ -121,9 +126,6 @@ def load_checkpoint(
     _check_fit(path, parts)
     for module in parts.modules:
         module.eval().requires_grad_(False)
-    for module in (parts.unet, parts.vae):
-        # Convolutions are the bulk of the work, and both cuDNN and oneDNN prefer channels last.
-        module.to(memory_format=torch.channels_last)
     return Checkpoint(
         name=name,
         path=path,
@@ -135,7 +137,7 @@ def load_checkpoint(
         sigmas=model_sigmas(parts.scheduler),
         device=device,
         dtype=dtype,
-        nbytes=sum(_nbytes(module) for module in parts.modules),
+        own_nbytes=sum(_nbytes(module) for module in parts.modules),
         text_encoder_2=parts.text_encoder_2,
         tokenizer_2=parts.tokenizer_2,
     )

@@ -85,8 +85,16 @@ class ExtraNetworks:
     or `forget` is called: the same set again costs no computing.
     """
 
-    def __init__(self, *, allow_pickle: bool = False, remembered_bytes: int = REMEMBERED_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        allow_pickle: bool = False,
+        remembered_bytes: int = REMEMBERED_BYTES,
+        make_room: Callable[[int], None] = lambda nbytes: None,
+    ) -> None:
+        """make_room: called before weights are made, with the bytes that they will take on the device."""
         self._allow_pickle = allow_pickle
+        self.make_room = make_room
         self._loras: Remembered[LoraFile] = Remembered(remembered_bytes)
         self._hypernetworks: Remembered[Hypernetwork] = Remembered(remembered_bytes)
         self._known: WeakSet[Adapters] = WeakSet()
@@ -188,6 +196,9 @@ class _Making:
         self._used.append(use)
 
     def keep_as(self, key: Hashable) -> None:
+        # At most: a file that changes a weight may leave the bias beside it.
+        parameters = [one for target in self._shares for one in target.module._parameters.values()]
+        self._networks.make_room(sum(one.nbytes for one in parameters if one is not None))
         try:
             replacements = merge((target.module, shares) for target, shares in self._shares.items())
         except OverflowedError:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import (
     AutoencoderKL,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     UNet2DConditionModel,
-    no_init_weights,
 )
+from easel_worker.diffusion.skeletons import build, build_on_meta
 
 Prediction = Literal["epsilon", "v_prediction"]
 """What the UNet predicts: the noise, or the velocity (Salimans & Ho 2022)."""
@@ -53,12 +52,12 @@ class ModelParts:
 def build_unet(config: Mapping[str, Any], where: str) -> Any:
     """A UNet on torch's meta device. Raises `CheckpointError`, which begins with `where`, for a configuration
     that none can be built from; so do the others."""
-    return build_on_meta(lambda: UNet2DConditionModel.from_config(dict(config)), where)
+    return build(UNet2DConditionModel, config, where)
 
 
 def build_vae(config: Mapping[str, Any], where: str) -> Any:
     """An autoencoder on torch's meta device."""
-    return build_on_meta(lambda: AutoencoderKL.from_config(dict(config)), where)
+    return build(AutoencoderKL, config, where)
 
 
 def is_projected(config: Mapping[str, Any]) -> bool:
@@ -77,13 +76,3 @@ def fill_position_ids(text_encoder: Any, device: torch.device) -> None:
     inner = getattr(text_encoder, "text_model", text_encoder)
     count = inner.embeddings.position_embedding.num_embeddings
     inner.embeddings.position_ids = torch.arange(count, device=device).expand((1, -1))
-
-
-def build_on_meta(make: Callable[[], Any], where: str) -> Any:
-    """What `make` makes of the libraries' classes, on torch's meta device: shapes without memory."""
-    try:
-        # Every weight is about to be replaced: none needs memory, or a first value.
-        with torch.device("meta"), no_init_weights():
-            return make()
-    except Exception as error:  # the libraries raise anything for a configuration they cannot follow
-        raise CheckpointError(f"{where} describes no model that we can build: {error}") from error

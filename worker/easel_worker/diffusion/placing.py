@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 
 def read_ahead(path: Path) -> None:
@@ -30,3 +32,19 @@ def place(tensor: torch.Tensor, *, dtype: torch.dtype, device: torch.device) -> 
         # The values change places while they are small, and then their format: half the time of both at once.
         tensor = tensor.contiguous(memory_format=layout)
     return torch.empty(tensor.shape, dtype=wanted, device=device, memory_format=layout).copy_(tensor)
+
+
+def give(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Let `weights`, by their names in the state dict, be the module's parameters and buffers: shared, not
+    copied, and not to be trained. What `weights` lacks stays as it is.
+
+    As `load_state_dict(assign=True)`, in a tenth of its time: the caller has compared names and shapes.
+    """
+    for path, inner in module.named_modules():
+        prefix = f"{path}." if path else ""
+        for name in inner._parameters:
+            if (weight := weights.get(prefix + name)) is not None:
+                inner._parameters[name] = nn.Parameter(weight, requires_grad=False)
+        for name in inner._buffers:
+            if (weight := weights.get(prefix + name)) is not None:
+                inner._buffers[name] = weight

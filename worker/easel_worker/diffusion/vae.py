@@ -75,7 +75,6 @@ def load_vae(
             f"{path}: a place of its latents is {factor} pixels wide, {LATENT_FACTOR} are supported"
         )
     module.eval().requires_grad_(False)
-    module.to(memory_format=torch.channels_last)
     nbytes = sum(tensor.nbytes for tensor in module.state_dict().values())
     return Vae(path.name, module, nbytes)
 

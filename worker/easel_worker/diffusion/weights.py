@@ -17,7 +17,7 @@ import torch
 
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import load_file
-from easel_worker.diffusion.placing import place, read_ahead
+from easel_worker.diffusion.placing import give, place, read_ahead
 
 Rename = Callable[[str], str | None]
 """Maps a name in a file to the module's name for it; None drops the weight."""
@@ -79,7 +79,7 @@ def load_weights(
         problems.append(f"unexpected {_shorten(sorted(unexpected))}")
     if problems:
         raise CheckpointError(f"{folder}: the weights do not fit config.json: {_shorten(problems, '; ')}")
-    module.load_state_dict(loaded, strict=True, assign=True)
+    give(module, loaded)
 
 
 def keep_name(name: str) -> str:

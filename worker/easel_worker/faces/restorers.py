@@ -11,6 +11,7 @@ from PIL import Image
 
 from easel_contract.upscalers import find_detector, find_restorer
 from easel_worker.faces.align import crop_face, paste_face, similarity
+from easel_worker.models.shelf import FACE_DETECTOR, FACE_RESTORER, OneOfEach, Shelf
 from easel_worker.upscaling.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -33,14 +34,21 @@ class FaceRestorers:
         models: The folder ``models/``.
         device: Tells the device; asked when the first network is loaded.
         allow_pickle: Whether weights may be pickles.
+        shelf: Keeps loaded networks; by default the last detector and the last restorer.
     """
 
-    def __init__(self, models: Path, device: Callable[[], torch.device], *, allow_pickle: bool) -> None:
+    def __init__(
+        self,
+        models: Path,
+        device: Callable[[], torch.device],
+        *,
+        allow_pickle: bool,
+        shelf: Shelf | None = None,
+    ) -> None:
         self._models = models
         self._device = device
         self._allow_pickle = allow_pickle
-        self._detector: tuple[Path, RetinaFace] | None = None
-        self._restorer: tuple[Path, Any] | None = None
+        self._shelf = shelf or OneOfEach()
 
     def check(self, name: str, *, field: str) -> None:
         """Whether the files that a restorer needs are there. Any thread may ask.
@@ -93,29 +101,33 @@ class FaceRestorers:
 
     def unload(self) -> None:
         """Forget what is loaded."""
-        self._detector = self._restorer = None
+        self._shelf.forget(FACE_DETECTOR)
+        self._shelf.forget(FACE_RESTORER)
 
     def _load_detector(self, name: str, field: str) -> RetinaFace:
         from easel_worker.faces.retinaface import load_detector
 
         path = find_detector(self._models, name, field=field)
-        if self._detector is None or self._detector[0] != path:
-            network = load_detector(path, device=self._device(), allow_pickle=self._allow_pickle)
-            self._detector = path, network
-        return self._detector[1]
+        return self._shelf.get(
+            FACE_DETECTOR,
+            path.stem,
+            [path],
+            lambda: load_detector(path, device=self._device(), allow_pickle=self._allow_pickle),
+        )
 
     def _load_restorer(self, name: str, field: str) -> Any:
         from easel_worker.upscaling.architectures import build
         from easel_worker.upscaling.weights import read_weights
 
         path = find_restorer(self._models, name, field=field)
-        if self._restorer is None or self._restorer[0] != path:
-            self._restorer = None  # first, so that two are never in memory
+
+        def load() -> Any:
             descriptor = build(read_weights(path, allow_pickle=self._allow_pickle), path)
             if descriptor.purpose != "FaceSR":
                 raise WeightsError(f"{path} is a {descriptor.architecture.name} and restores no faces")
-            self._restorer = path, descriptor.to(self._device()).model
-        return self._restorer[1]
+            return descriptor.to(self._device()).model
+
+        return self._shelf.get(FACE_RESTORER, name, [path], load)
 
 
 def _apply(model: Any, face: Image.Image, weight: float) -> Image.Image:

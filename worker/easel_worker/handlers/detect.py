@@ -101,7 +101,8 @@ class DetectHandler(Handler[Detection, Detected]):
             ctx.report(
                 Progress(step=len(made), steps=count, image=len(made), images=count, ratio=len(made) / count)
             )
-            made.append(self._annotate(prepared.request, subject))
+            with self._networks.job():
+                made.append(self._annotate(prepared.request, subject))
         return Detected(prepared, tuple(made))
 
     def publish(self, task: Task, output: Detected) -> Outcome:

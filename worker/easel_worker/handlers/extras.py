@@ -94,7 +94,8 @@ class ExtrasHandler(Handler[Extras, Processed]):
             ctx.report(
                 Progress(step=len(done), steps=count, image=len(done), images=count, ratio=len(done) / count)
             )
-            done.append(self._process(prepared, picture, size, ctx))
+            with self._networks.job():
+                done.append(self._process(prepared, picture, size, ctx))
         return Processed(prepared, tuple(done))
 
     def publish(self, task: Task, output: Processed) -> Outcome:

@@ -20,7 +20,6 @@ from easel_contract.vae_files import VaeFile
 from easel_queue import Task
 from easel_store import configured_store, make_layout, numbers_store
 from easel_worker.diffusion.checkpoint import Checkpoint
-from easel_worker.diffusion.device import pick_device, pick_dtype
 from easel_worker.diffusion.embeddings import EmbeddingFolder
 from easel_worker.diffusion.errors import CheckpointError, DiffusionError, JobError
 from easel_worker.diffusion.extra_networks import ExtraNetworks
@@ -40,7 +39,7 @@ from easel_worker.handlers.networks import shared_networks
 from easel_worker.handlers.together import SharedSignals, apart, together
 from easel_worker.handlers.watch import Signals, TaskWatch
 from easel_worker.intake import Intake
-from easel_worker.models.cache import CHECKPOINT, Tier
+from easel_worker.models.cache import CHECKPOINT, ModelCache, Tier
 from easel_worker.models.loader import ModelLoader
 from easel_worker.models.starter import ensure_checkpoint, ensure_companions
 from easel_worker.models.tiers import cache_of
@@ -70,18 +69,22 @@ class GenerationHandler(Handler[Plan, Rendered]):
         self._embeddings = EmbeddingFolder(
             settings.data_dir / "embeddings", allow_pickles=settings.allow_pickle
         )
-        self._extra_networks = ExtraNetworks(allow_pickle=settings.allow_pickle)
+        self._extra_networks = ExtraNetworks(
+            allow_pickle=settings.allow_pickle,
+            make_room=lambda nbytes: self._models.cache.make_room(nbytes),
+        )
         self._networks_at_hand = ("", "")
         self._taesd = TaesdFiles(settings.data_dir / "models" / "VAE-approx")
         self._previews = Previews(self._taesd)
-        self._models = self._models_on(torch.device("cpu"), torch.float32)
+        cpu = torch.device("cpu")
+        self._models = self._models_on(cpu, torch.float32, cache_of(settings, cpu))
 
     def setup(self) -> None:
         """Find the device, make sure that there is a checkpoint, and load the default one."""
         if self.settings.torch_threads:
             torch.set_num_threads(self.settings.torch_threads)
-        device = pick_device(self.settings.device)
-        self._models = self._models_on(device, pick_dtype(device, self.settings.dtype))
+        placed = self._networks.placed
+        self._models = self._models_on(placed.device, placed.dtype, self._networks.cache)
         make_layout(self.settings.data_dir)
         ensure_checkpoint(self._library)
         ensure_companions(self._library.folder)
@@ -254,9 +257,9 @@ class GenerationHandler(Handler[Plan, Rendered]):
             ],
         }
 
-    def _models_on(self, device: torch.device, dtype: torch.dtype) -> ModelLoader:
+    def _models_on(self, device: torch.device, dtype: torch.dtype, cache: ModelCache) -> ModelLoader:
         return ModelLoader(
-            cache_of(self.settings, device),
+            cache,
             device=device,
             dtype=dtype,
             allow_pickle=self.settings.allow_pickle,

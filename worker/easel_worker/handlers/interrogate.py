@@ -65,14 +65,15 @@ class InterrogateHandler(Handler[Question, str]):
         ctx.check_cancelled()
         ctx.report(Progress(stage="loading"))
         options = prepared.options
-        return self._networks.interrogator.describe(
-            prepared.picture,
-            min_length=options.interrogate_clip_min_length,
-            max_length=options.interrogate_clip_max_length,
-            beams=options.interrogate_clip_num_beams,
-            lines=options.interrogate_clip_dict_limit,
-            skipped=options.interrogate_clip_skip_categories,
-        )
+        with self._networks.job():
+            return self._networks.interrogator.describe(
+                prepared.picture,
+                min_length=options.interrogate_clip_min_length,
+                max_length=options.interrogate_clip_max_length,
+                beams=options.interrogate_clip_num_beams,
+                lines=options.interrogate_clip_dict_limit,
+                skipped=options.interrogate_clip_skip_categories,
+            )
 
     def publish(self, task: Task, output: str) -> Outcome:
         return Outcome(json.dumps({"caption": output}, ensure_ascii=False).encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from easel_worker.interrogate.folders import blip_folder, clip_folder, word_lists
+from easel_worker.models.shelf import CAPTIONER, RANKS, OneOfEach, Shelf
 
 if TYPE_CHECKING:
     import torch
@@ -23,18 +24,20 @@ LINES = 1500
 
 
 class Interrogator:
-    """Describes pictures. Loads its models on first use and keeps them. Lives on the torch thread.
+    """Describes pictures. Loads its models on first use. Lives on the torch thread.
 
     Args:
         models: The folder ``models/``.
         device: Tells the device; asked when the first model is loaded.
+        shelf: Keeps loaded models; by default all that were used.
     """
 
-    def __init__(self, models: Path, device: Callable[[], torch.device]) -> None:
+    def __init__(
+        self, models: Path, device: Callable[[], torch.device], *, shelf: Shelf | None = None
+    ) -> None:
         self._models = models
         self._device = device
-        self._blip: Blip | None = None
-        self._ranks: Ranks | None = None
+        self._shelf = shelf or OneOfEach()
 
     def describe(
         self,
@@ -57,22 +60,27 @@ class Interrogator:
             ContractError: 422, a file is missing.
             WeightsError: a file cannot be used.
         """
-        if self._blip is None:
-            from easel_worker.interrogate.blip import Blip
-
-            self._blip = Blip(blip_folder(self._models), self._device())
-        caption = self._blip.caption(
+        caption = self._captioner().caption(
             picture, min_length=min_length, max_length=max(min_length, max_length), beams=beams
         )
         lists = [path for path in word_lists(self._models) if path.name.split(".")[0] not in skipped]
         if not lists:
             return caption
-        if self._ranks is None:
-            from easel_worker.interrogate.ranks import Ranks
-
-            self._ranks = Ranks(clip_folder(self._models), self._device())
-        return ", ".join([caption, *self._ranks.best(picture, lists, lines)])
+        return ", ".join([caption, *self._clip().best(picture, lists, lines)])
 
     def unload(self) -> None:
         """Forget the models."""
-        self._blip = self._ranks = None
+        self._shelf.forget(CAPTIONER)
+        self._shelf.forget(RANKS)
+
+    def _captioner(self) -> Blip:
+        from easel_worker.interrogate.blip import Blip
+
+        folder = blip_folder(self._models)
+        return self._shelf.get(CAPTIONER, folder.name, [folder], lambda: Blip(folder, self._device()))
+
+    def _clip(self) -> Ranks:
+        from easel_worker.interrogate.ranks import Ranks
+
+        folder = clip_folder(self._models)
+        return self._shelf.get(RANKS, folder.name, [folder], lambda: Ranks(folder, self._device()))

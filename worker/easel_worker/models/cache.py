@@ -3,8 +3,9 @@
     disk ──load──► device ◄──.to(device)── RAM
                      └───────.to(cpu)──────►┘ ──dropped──►
 
-Everything that weighs goes through one cache: checkpoints, VAEs, control networks. What was used longest ago
-leaves a tier first, and what the running task uses never does.
+Everything that weighs goes through one cache: checkpoints with the weights that LoRAs made for them, VAEs,
+control networks, preprocessors, upscalers. What was used longest ago leaves a tier first, and what the
+running task uses never does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Cacheable(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its weights, wherever they are."""
+        """Bytes of its weights, wherever they are. May change while a task uses it: see `make_room`."""
 
     def to(self, device: torch.device) -> object:
         """Move all of it, in place. Called between tasks, or before the running one uses it."""
@@ -55,9 +56,9 @@ class Tier(str, Enum):
 class Key:
     """What a model is known by.
 
-    kind: ``checkpoint``, ``vae``, ``controlnet``, … name: as clients call it. path and stamp: a file and its
-    version; a model of the same kind and path with another stamp is out of date and forgotten. variant: what
-    else two models of one file may differ in.
+    kind: ``checkpoint``, ``vae``, ``controlnet``, ``annotator``, … name: as clients call it. path and stamp:
+    a file and its version; a model of the same kind and path with another stamp is out of date and forgotten.
+    variant: what else two models of one file may differ in.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class _Entry:
     model: Any
     tier: Tier = Tier.DEVICE
     in_use: bool = False
+    movable: bool = True
 
 
 class ModelCache:
@@ -122,19 +124,25 @@ class ModelCache:
             yield
         finally:
             self._in_job = False
-            for entry in self._entries.values():
-                entry.in_use = False
+            try:
+                self.make_room(0)  # what is in use may weigh more than it did
+                self._tell()
+            finally:
+                for entry in self._entries.values():
+                    entry.in_use = False
 
-    def get(self, key: Key, load: Callable[[], M], *, expected: Callable[[], int]) -> M:
+    def get(self, key: Key, load: Callable[[], M], *, expected: Callable[[], int], movable: bool = True) -> M:
         """The model of a key, on the device: at hand, moved from RAM, or loaded there.
 
         Args:
             load: Loads it to the device. What it raises passes through and leaves no trace.
             expected: Asked before loading: how many bytes it will take, as far as that can be known.
+            movable: False for what cannot leave the device but by being thrown out.
         """
         entry = self._entries.get(key)
         if entry is None:
             entry = self._loaded(key, load, expected)
+            entry.movable = movable
         elif entry.tier is Tier.RAM:
             self._lift(key, entry)
         else:
@@ -151,6 +159,12 @@ class ModelCache:
         same = [key for key in self._entries if key.kind in kinds]
         idle = [key for key in same if not self._entries[key].in_use]
         self._drop(idle[: max(len(same) - count, 0)])
+        self._reclaim()
+
+    def make_room(self, nbytes: int) -> None:
+        """Have models that are not in use leave the device until `nbytes` more fit: called before a model
+        that is in use comes to weigh so much more."""
+        self._make_room(nbytes)
         self._reclaim()
 
     def shrink_to_newest(self) -> None:
@@ -211,7 +225,7 @@ class ModelCache:
     def _lower(self, key: Key, but: _Entry | None) -> None:
         """Move a model to RAM, where others go for it; drop it where it does not fit."""
         entry = self._entries[key]
-        if self._single:
+        if self._single or not entry.movable:
             self._drop([key])
             return
         nbytes = entry.model.nbytes

@@ -11,6 +11,7 @@ from PIL import Image
 
 from easel_contract.options import RenderOptions
 from easel_contract.upscalers import LANCZOS, NEAREST, NONE, find_upscaler
+from easel_worker.models.shelf import UPSCALER, OneOfEach, Shelf
 from easel_worker.upscaling.tiling import Tiling, tiling_of
 
 if TYPE_CHECKING:
@@ -79,17 +80,18 @@ class NetworkUpscaler(Upscaler):
 
 
 class Upscalers:
-    """The upscalers of one worker. One network is kept loaded. Lives on the torch thread.
+    """The upscalers of one worker. Lives on the torch thread.
 
     Args:
         models: The folder ``models/``.
         load: Loads a network's file.
+        shelf: Keeps loaded networks; by default the last one.
     """
 
-    def __init__(self, models: Path, load: Callable[[Path], Network]) -> None:
+    def __init__(self, models: Path, load: Callable[[Path], Network], *, shelf: Shelf | None = None) -> None:
         self._models = models
         self._load = load
-        self._loaded: tuple[Path, int, Network] | None = None
+        self._shelf = shelf or OneOfEach()
 
     def get(self, name: str, *, field: str, options: RenderOptions = _DEFAULTS) -> Upscaler:
         """The upscaler of this name; loads its file. ``None`` and "" are Lanczos: a size must be reached.
@@ -106,16 +108,13 @@ class Upscalers:
                 NEAREST if nearest else LANCZOS,
                 Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS,
             )
-        stamp = found.path.stat().st_mtime_ns
-        if self._loaded is None or self._loaded[:2] != (found.path, stamp):
-            self.unload()  # first, so that two are never in memory
-            self._loaded = (found.path, stamp, self._load(found.path))
-        network = self._loaded[2]
+        path = found.path
+        network = self._shelf.get(UPSCALER, found.name, [path], lambda: self._load(path))
         return NetworkUpscaler(found.name, network, tiling_of(options, network.architecture))
 
     def unload(self) -> None:
-        """Forget the loaded network."""
-        self._loaded = None
+        """Forget what is loaded."""
+        self._shelf.forget(UPSCALER)
 
 
 def _lanczos(picture: Image.Image, size: Size) -> Image.Image:

@@ -17,9 +17,9 @@ from easel_worker.diffusion.attention.clip_vision_names import (
 from easel_worker.diffusion.attention.pixels import Pixels, clip_pixels
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.diffusion.libraries import transformers
-from easel_worker.diffusion.parts import build_on_meta
 from easel_worker.diffusion.single_file.fill import Target, fill
 from easel_worker.diffusion.single_file.stored import open_weights
+from easel_worker.diffusion.skeletons import build_on_meta
 from easel_worker.diffusion.weights import load_weights, read_config
 
 _SUFFIXES = (".safetensors", ".pth", ".bin")

@@ -134,12 +134,19 @@ class IPAdapter:
 
 
 def load_ip_adapter(
-    path: Path, *, device: torch.device, dtype: torch.dtype, allow_pickle: bool = False
+    path: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool = False,
+    check: Callable[[Shapes], object] = lambda shapes: None,
 ) -> IPAdapter:
     """Read a file in its original form (`image_proj` and `ip_adapter` in a pickle) or a flat safetensors.
 
     The kind is told by names and shapes. LoRA weights that a faceid file has besides are not read: they are
     published as a LoRA of their own.
+
+    check: told the weights' names and shapes before any is read; what it raises passes through.
 
     Raises:
         CheckpointError: names the file and what is wrong with it.
@@ -147,6 +154,7 @@ def load_ip_adapter(
     target = Target(device, dtype)
     with open_weights(path, device, allow_pickle=allow_pickle) as stored:
         try:
+            check(stored.shapes)
             kind = find_kind(stored.shapes)
             projection = _projection(stored, kind, target)
             layers = _layers(stored, target)

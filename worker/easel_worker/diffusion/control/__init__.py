@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from easel_worker.diffusion.control.args import UNION_TYPES, ControlArgs
 from easel_worker.diffusion.control.hook import ControlHook, control_hook
-from easel_worker.diffusion.control.kinds import ControlKind, file_kind
+from easel_worker.diffusion.control.kinds import ControlKind, file_kind, find_kind
 from easel_worker.diffusion.control.load import load_control
 from easel_worker.diffusion.control.model import ControlModel
 
@@ -23,5 +23,6 @@ __all__ = [
     "ControlModel",
     "control_hook",
     "file_kind",
+    "find_kind",
     "load_control",
 ]

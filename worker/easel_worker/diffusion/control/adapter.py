@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from easel_worker.diffusion.control.model import WHAT, Attached, ControlModel, fill
 from easel_worker.diffusion.libraries import T2IAdapter
-from easel_worker.diffusion.parts import build_on_meta
+from easel_worker.diffusion.skeletons import build
 
 _XL = "full_adapter_xl"
 
@@ -72,7 +72,7 @@ class T2IModel(ControlModel):
 
     def attach(self, unet: Any) -> Adapter:
         if self._built is None:
-            module = build_on_meta(lambda: T2IAdapter.from_config(dict(self.config)), self.name)
+            module = build(T2IAdapter, self.config, self.name)
             self._built = Adapter(fill(module, self.weights, self.name), self.config)
         return self._built
 

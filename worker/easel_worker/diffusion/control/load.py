@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from easel_worker.diffusion.control.adapter import T2IModel
 from easel_worker.diffusion.control.config import FROM_CHECKPOINT, adapter_config, control_config
 from easel_worker.diffusion.control.factors import ControlLora, whole_shapes
-from easel_worker.diffusion.control.kinds import find_kind, weights_file
+from easel_worker.diffusion.control.kinds import ControlKind, find_kind, weights_file
 from easel_worker.diffusion.control.model import ControlModel, family_of
 from easel_worker.diffusion.control.names import adapter_names, control_names
 from easel_worker.diffusion.control.network import ControlNet
@@ -29,7 +29,12 @@ _POOLED = re.compile(r"^\s*global_average_pooling\s*:\s*[Tt]rue\s*(?:#.*)?$", re
 
 
 def load_control(
-    path: Path, *, device: torch.device, dtype: torch.dtype, allow_pickle: bool = False
+    path: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool = False,
+    check: Callable[[ControlKind], object] = lambda kind: None,
 ) -> ControlModel:
     """Load a ControlNet, union model, control-LoRA or T2I-adapter.
 
@@ -39,6 +44,7 @@ def load_control(
     Args:
         path: A file, or a diffusers folder.
         allow_pickle: Files that are no safetensors are read too, with torch's restricted reader.
+        check: Told the kind before any weight is read; what it raises passes through.
 
     Raises:
         CheckpointError: for everything that is wrong with it, naming it.
@@ -51,7 +57,11 @@ def load_control(
     with open_weights(weights_file(path), device, allow_pickle=allow_pickle) as stored:
         try:
             name = path.name if path.is_dir() else path.stem
-            return _load(name, stored, {**told, **stored.told().get("unet", {})}, _Target(device, dtype))
+            kind = find_kind(stored.shapes)
+            check(kind)
+            return _load(
+                name, kind, stored, {**told, **stored.told().get("unet", {})}, _Target(device, dtype)
+            )
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -62,8 +72,9 @@ class _Target:
     dtype: torch.dtype
 
 
-def _load(name: str, stored: StoredWeights, told: Mapping[str, Any], target: _Target) -> ControlModel:
-    kind = find_kind(stored.shapes)
+def _load(
+    name: str, kind: ControlKind, stored: StoredWeights, told: Mapping[str, Any], target: _Target
+) -> ControlModel:
     if kind == "ip-adapter":
         raise CheckpointError("this is an IP-adapter, which is no network beside the UNet")
     names = adapter_names(stored.shapes) if kind == "t2i" else control_names(stored.shapes)
@@ -93,12 +104,10 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _read(stored: StoredWeights, names: Mapping[str, str], target: _Target) -> dict[str, torch.Tensor]:
-    weights = {}
-    for ours, whole in names.items():
-        tensor = stored.read(Source(whole), dtype=target.dtype, device=target.device)
-        # Both cuDNN and oneDNN prefer channels last.
-        weights[ours] = tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-    return weights
+    return {
+        ours: stored.read(Source(whole), dtype=target.dtype, device=target.device)
+        for ours, whole in names.items()
+    }
 
 
 def _yaml_says_pooled(path: Path) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 from easel_worker.diffusion.checkpoint import Checkpoint
 from easel_worker.diffusion.control.kinds import ControlKind
 from easel_worker.diffusion.errors import CheckpointError
+from easel_worker.diffusion.placing import give
 
 if TYPE_CHECKING:
     from easel_worker.diffusion.control.adapter import Adapter
@@ -140,5 +141,5 @@ def fill(module: Any, weights: Mapping[str, torch.Tensor], name: str, *, whole: 
                 f"{name}: {key} has shape {tuple(weight.shape)}, its neighbours ask for {tuple(like.shape)}"
             )
         chosen[key] = weight
-    module.load_state_dict(chosen, strict=whole, assign=True)
+    give(module, chosen)
     return module.eval().requires_grad_(False)

@@ -19,7 +19,7 @@ from easel_worker.diffusion.control.args import UNION_TYPES, UNKNOWN
 from easel_worker.diffusion.control.config import from_checkpoint
 from easel_worker.diffusion.control.model import Attached, ControlModel, compare, fill
 from easel_worker.diffusion.libraries import ControlNetModel, ControlNetUnionModel
-from easel_worker.diffusion.parts import build_on_meta
+from easel_worker.diffusion.skeletons import build
 
 
 class Network(Attached):
@@ -130,7 +130,7 @@ _SHARED = ("block_out_channels", "layers_per_block", "projection_class_embedding
 def build_network(config: Mapping[str, Any], where: str) -> Any:
     """diffusers' module on the meta device. Raises `CheckpointError`, which begins with `where`."""
     kind = ControlNetUnionModel if "num_control_type" in config else ControlNetModel
-    return build_on_meta(lambda: kind.from_config(dict(config)), where)
+    return build(kind, config, where)
 
 
 def misfit_of(model: ControlModel, unet: Any) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from easel_worker.diffusion.errors import CheckpointError
+from easel_worker.diffusion.placing import give
 from easel_worker.diffusion.single_file.stored import Shapes, Source, StoredWeights
 
 _NAMED_AT_MOST = 5
@@ -51,7 +52,7 @@ def fill(
                 f" {tuple(like.shape)}"
             )
         loaded[name] = tensor
-    module.load_state_dict(loaded, strict=True, assign=True)
+    give(module, loaded)
 
 
 def below(shapes: Shapes, prefix: str) -> dict[str, tuple[int, ...]]:

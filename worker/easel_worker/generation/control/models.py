@@ -11,7 +11,7 @@ from easel_contract.controlnet import ControlFile
 from easel_contract.errors import ContractError
 from easel_worker.diffusion.attention.clip_vision import ClipVision, load_clip_vision
 from easel_worker.diffusion.attention.ip_adapter import IPAdapter, load_ip_adapter
-from easel_worker.diffusion.control import ControlModel, file_kind, load_control
+from easel_worker.diffusion.control import ControlModel, find_kind, load_control
 from easel_worker.diffusion.errors import CheckpointError
 from easel_worker.generation.control.eyes import require_eyes
 from easel_worker.generation.control.kinds import Kind, check_kind
@@ -53,12 +53,13 @@ class ControlModels:
         """
 
         def load() -> ControlModel:
-            self._check(file, Kind.MAP, field)
+            # While it is loaded: a pickle tells its kind only when all of it is read.
             return load_control(
                 file.path,
                 device=self._loader.device,
                 dtype=self._loader.dtype,
                 allow_pickle=self._allow_pickle,
+                check=lambda kind: check_kind(kind, Kind.MAP, name=file.name, field=field),
             )
 
         return self._get(CONTROLNET, file.stem, file.path, load, field)
@@ -67,12 +68,14 @@ class ControlModels:
         """An IP-Adapter. Raises as `network`."""
 
         def load() -> IPAdapter:
-            self._check(file, Kind.IMAGE_PROMPT, field)
             return load_ip_adapter(
                 file.path,
                 device=self._loader.device,
                 dtype=self._loader.dtype,
                 allow_pickle=self._allow_pickle,
+                check=lambda shapes: check_kind(
+                    find_kind(shapes), Kind.IMAGE_PROMPT, name=file.name, field=field
+                ),
             )
 
         return self._get(IP_ADAPTER, file.stem, file.path, load, field)
@@ -87,10 +90,6 @@ class ControlModels:
             )
 
         return self._get(CLIP_VISION, name, path, load, field)
-
-    def _check(self, file: ControlFile, kind: Kind, field: str) -> None:
-        found = file_kind(file.path, allow_pickle=self._allow_pickle)
-        check_kind(found, kind, name=file.name, field=field)
 
     def _get(self, kind: str, name: str, path: Path, load: Callable[[], M], field: str) -> M:
         cache = self._loader.cache
