@@ -164,9 +164,9 @@ def copy_with(path: Path, to: Path, *, without: str = "", **more: torch.Tensor) 
     return to
 
 
-def as_pickle(path: Path, to: Path) -> Path:
-    """A file's weights as torch saved them once."""
-    torch.save({"state_dict": load_file(path), "global_step": 7}, to)
+def as_pickle(path: Path, to: Path, *, archive: bool = True) -> Path:
+    """A file's weights as torch saved them once, and before 1.6 without an archive around them."""
+    torch.save({"state_dict": load_file(path), "global_step": 7}, to, _use_new_zipfile_serialization=archive)
     return to
 
 

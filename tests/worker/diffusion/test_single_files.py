@@ -179,6 +179,8 @@ def test_pickles_are_read_when_allowed(pairs: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="EASEL_ALLOW_PICKLE"):
         load(pickled)
     assert_same(load(pickled, allow_pickle=True), load(folder))
+    oldest = as_pickle(file, tmp_path / "oldest.ckpt", archive=False)
+    assert_same(load(oldest, allow_pickle=True), load(folder))
 
 
 class Harm:

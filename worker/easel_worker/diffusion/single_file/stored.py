@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
+from zipfile import is_zipfile
 
 import torch
 
@@ -127,7 +128,8 @@ class _Loaded:
 
 def _open_pickle(path: Path) -> StoredWeights:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # What torch wrote before 1.6 is no zip archive, and cannot be mapped.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except Exception as error:  # torch and pickle raise anything
         raise CheckpointError(f"{path} cannot be read with torch's restricted reader: {error}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
