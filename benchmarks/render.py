@@ -142,7 +142,8 @@ def main() -> None:
         f"{args.rounds} to {args.most} rounds, in each a batch of either side, the first by turns; median "
         f"and quartiles, ratios round by round. {args.steps} steps, CFG 7, fp32, {args.threads} torch "
         "threads, the model that ships (4.8 million weights). Matching schedulers: EulerDiscrete (linspace), "
-        "DPMSolverMultistep (Karras), DDIM."
+        "DPMSolverMultistep (Karras), DDIM. Easel's process keeps freed memory, as a "
+        "worker sets malloc when it starts; diffusers' has glibc's defaults."
     )
     limits = (
         "It does not show a GPU, or a full-size model, where the UNet takes nearly all of a step and the two "
