@@ -185,6 +185,9 @@ def test_an_embedding_in_a_loras_file_is_meant_where_the_lora_is_named(painter: 
         told = info(painter, prompt=f"{prompt}<lora:pivot:0.5>")
         assert told["extra_generation_params"]["TI hashes"].startswith("zorglub: ")
         assert "warnings" not in told
+        unhashed = {"textual_inversion_add_hashes_to_infotext": False}
+        quiet = info(painter, prompt=f"{prompt}<lora:pivot:0.5>", override_settings=unhashed)
+        assert "TI hashes" not in quiet["extra_generation_params"]
         worn = painter.image(prompt=f"{prompt}<lora:pivot:0.5>")
         assert difference(worn, painter.image(prompt=f"{prompt}<lora:text:0.5>")) > 0
         assert "TI hashes" not in info(painter, prompt=f"{prompt}<lora:text:0.5>")["infotexts"][0]
