@@ -112,7 +112,6 @@ LATE = window(0.85, 0.95)
         {"steps": 4, **HIRES, "hr_second_pass_steps": 3},
         {"steps": 4, **HIRES},
     ],
-    ids=str,
 )
 def test_the_steps_that_count_are_those_really_made(control_desk: Desk, fields: dict[str, Any]) -> None:
     assert refused(control_desk, fields, **LATE).field == f"{UNIT}.guidance_start"
@@ -126,7 +125,6 @@ def test_the_steps_that_count_are_those_really_made(control_desk: Desk, fields: 
         {"steps": 14, "init_images": [drawing()], "denoising_strength": 0.65},
         {"steps": 4, **HIRES, "hr_second_pass_steps": 10},
     ],
-    ids=str,
 )
 def test_a_step_of_any_pass_is_enough(control_desk: Desk, fields: dict[str, Any]) -> None:
     assert len(plan(control_desk, fields, **LATE).job.units) == 1

@@ -52,7 +52,6 @@ def test_each_pass_has_its_own_ratio(
         (HIRES, {IN_HIRES: 0.5}, {"Token merging ratio hr": "0.5"}),
         (HIRES, {PLAIN: 0.5}, {"Token merging ratio": "0.5", "Token merging ratio hr": "0.5"}),
     ],
-    ids=str,
 )
 def test_what_is_told_is_what_was_merged(
     desk: Desk, fields: dict[str, Any], options: dict[str, float], told: dict[str, str]

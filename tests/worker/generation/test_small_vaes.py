@@ -87,7 +87,6 @@ def test_each_half_takes_the_place_of_the_vaes(own: Desk) -> None:
             {"VAE Encoder", "VAE Decoder"},
         ),
     ],
-    ids=str,
 )
 def test_what_is_told_is_what_was_done(
     own: Desk, options: dict[str, str], fields: dict[str, Any], told: set[str]
