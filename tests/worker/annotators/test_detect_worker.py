@@ -134,7 +134,7 @@ def test_what_needs_no_network_is_made_before_the_torch_threads_turn(
     body = json.dumps({"controlnet_module": module, "controlnet_input_images": [text(disc())]}).encode()
     prepared = handler.prepare(Task(1, "r", 1, {}, {}, body, 0, 0, 0, 0))
     assert (prepared.made is not None) == at_once
-    assert handler._networks.annotators._loaded is None
+    assert not handler._networks.cache.held()
 
 
 def test_encoders_answer_embeddings(call: Callable[..., Any], tmp_path: Path) -> None:

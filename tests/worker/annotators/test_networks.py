@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from easel_contract.controlnet import MODULES
 from easel_contract.errors import ContractError
 from easel_worker.annotators import Annotators, Pixels
 from easel_worker.annotators.networks import NETWORKS
+from easel_worker.models.shelf import OneOfEach, Shelf
 
 from . import random_files
 from .pictures import disc
+
+T = TypeVar("T")
 
 SIZE = (64, 83)
 """Height and width of what is made of the picture at a resolution of 64: neither it nor its padding."""
@@ -67,8 +71,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def annotators_of(models: Path, *, allow_pickle: bool = True) -> Annotators:
-    return Annotators(models, lambda: torch.device("cpu"), allow_pickle=allow_pickle)
+class Noted(OneOfEach):
+    """Notes what it is asked for and what had to be loaded for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    def get(self, kind: str, name: str, files: Sequence[Path], load: Callable[[], T]) -> T:
+        def noted() -> T:
+            self.loaded.append(name)
+            return load()
+
+        return super().get(kind, name, files, noted)
+
+
+def annotators_of(models: Path, *, allow_pickle: bool = True, shelf: Shelf | None = None) -> Annotators:
+    return Annotators(models, lambda: torch.device("cpu"), allow_pickle=allow_pickle, shelf=shelf)
 
 
 def map_of(annotators: Annotators, module: str, picture: Pixels | None = None, **controls: float) -> Pixels:
@@ -148,16 +167,16 @@ def test_hands_and_faces_are_looked_for_where_the_body_says(roomy_path: Path) ->
 
 
 def test_one_network_is_kept_and_shared_by_modules_with_its_file(models: Path) -> None:
-    annotators = annotators_of(models)
+    shelf = Noted()
+    annotators = annotators_of(models, shelf=shelf)
     map_of(annotators, "hed")
-    assert annotators._loaded is not None
-    network = annotators._loaded[1]
     map_of(annotators, "scribble_hed")
-    assert annotators._loaded[1] is network
+    assert shelf.loaded == ["ControlNetHED"]
     map_of(annotators, "pidinet")
-    assert annotators._loaded[1] is not network
+    assert len(shelf.loaded) == 2
     annotators.unload()
-    assert annotators._loaded is None
+    map_of(annotators, "pidinet")
+    assert len(shelf.loaded) == 3
 
 
 def test_options_and_sliders_reach_the_network(models: Path) -> None:
@@ -179,16 +198,17 @@ def test_safetensors_stand_in_and_make_the_same_map(models: Path, tmp_path: Path
 
 
 def test_a_file_that_changes_is_loaded_again(tmp_path: Path) -> None:
-    annotators = annotators_of(tmp_path)
+    shelf = Noted()
+    annotators = annotators_of(tmp_path, shelf=shelf)
     path = random_files.write(tmp_path / "annotators", "7_model.pth")
-    map_of(annotators, "softedge_teed")
-    assert annotators._loaded is not None
-    network = annotators._loaded[1]
+    before = map_of(annotators, "softedge_teed")
+    np.testing.assert_array_equal(map_of(annotators, "softedge_teed"), before)
+    assert shelf.loaded == ["7_model"]
     stamp = path.stat().st_mtime_ns + 10**9
     random_files.write(tmp_path / "annotators", "7_model.pth", seed=1)
     os.utime(path, ns=(stamp, stamp))
-    map_of(annotators, "softedge_teed")
-    assert annotators._loaded[1] is not network
+    assert not np.array_equal(map_of(annotators, "softedge_teed"), before)
+    assert shelf.loaded == ["7_model", "7_model"]
 
 
 def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
