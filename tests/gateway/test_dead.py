@@ -142,6 +142,17 @@ async def test_more_than_a_batch_is_requeued_in_one_call(gateway: RunningGateway
     assert answer.json() == {"requeued": 250, "next": None, "full": False}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("start", False), ("limit", True), ("limit", "3"), ("tags", [])]
+)
+async def test_what_is_no_number_is_not_taken_for_one(
+    gateway: RunningGateway, field: str, value: object
+) -> None:
+    refused = await gateway.client.post(f"{DEAD}/requeue", json={field: value})
+    assert refused.status_code == 422
+    assert field in str(refused.json()["detail"])
+
+
 async def test_a_newer_task_of_the_same_id_is_a_conflict(gateway: RunningGateway, consumer: Consumer) -> None:
     request_id = await bury(gateway, consumer)
     await gateway.queue._redis.delete(gateway.queue.keys.done(request_id))  # as after an hour

@@ -35,7 +35,7 @@ MAX_SHOWN_BYTES = 1024 * 1024
 class RequeueMany(BaseModel):
     """Which letters go back: those that have all of `tags` (none named: every one), oldest first."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     tags: dict[str, str] = Field(default_factory=dict)
     limit: int = Field(1000, ge=1, le=100_000, description="Most letters put back by this call.")
