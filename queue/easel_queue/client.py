@@ -22,7 +22,7 @@ from redis.exceptions import (
 from easel_queue.batching import LANES, Batcher, may_share
 from easel_queue.call import Call, Raw, text
 from easel_queue.connect import SOCKET_TIMEOUT_S, connect, connect_async
-from easel_queue.errors import QueueError, QueueUnavailableError
+from easel_queue.errors import NotReplicatedError, QueueError, QueueUnavailableError
 from easel_queue.exchange import Exchange
 from easel_queue.sending import Again, Answer, Clock, Send, Sender, typed
 
@@ -92,8 +92,9 @@ class Queue(Sender):
                 except QueueError as error:
                     answers.append(error)
                 except QueueUnavailableError as error:
-                    away = error
-                    answers.append(away)
+                    answers.append(error)
+                    if not isinstance(error, NotReplicatedError):  # Redis is there, and answers reads
+                        away = error
         return answers
 
     def _send_many(self, calls: Sequence[Call[T]]) -> Sequence[Raw]:
@@ -233,8 +234,9 @@ class AsyncQueue(Sender):
                 except QueueError as error:
                     answers.append(error)
                 except QueueUnavailableError as error:
-                    away = error
-                    answers.append(away)
+                    answers.append(error)
+                    if not isinstance(error, NotReplicatedError):  # Redis is there, and answers reads
+                        away = error
         return answers
 
     async def _send_many(self, calls: Sequence[Call[T]]) -> Sequence[Raw]:

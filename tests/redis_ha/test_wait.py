@@ -54,13 +54,20 @@ def test_calls_that_share_a_round_trip_share_the_wait(replicated: Watched, servi
     queue.close()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["known scripts", "unknown scripts"])
 @pytest.mark.usefixtures("deaf")
-async def test_of_several_only_the_durable_ones_need_the_replica(replicated: Watched, service: str) -> None:
+async def test_of_several_only_the_durable_ones_need_the_replica(
+    replicated: Watched, service: str, known: bool
+) -> None:
     queue = Queue(replicated.url, service=service, wait_replicas=1, wait_ms=50)
+    if not known:
+        queue._redis.script_flush()
     put, look = queue.tasks.put(b"x", request_id="r1"), queue.tasks.status("r1")
     refused, status = queue.run_many([put, look])
     assert isinstance(refused, NotReplicatedError)
     assert isinstance(status, Status)
+    if not known:
+        queue._redis.script_flush()
     queue.close()
     aqueue = AsyncQueue(replicated.url, service=service, wait_replicas=1, wait_ms=50)
     refused, status = await aqueue.run_many([put, look])

@@ -121,7 +121,7 @@ def test_a_pass_that_is_not_run(fields: dict[str, Any], option: str, told: str) 
         (HIRES | GIVEN, "High res only"),
         (HIRES | GIVEN, "Both"),
         (HIRES | {"denoising_strength": None}, "High res only"),
-        (STILL | GIVEN, "High res only"),
+        (STILL, "High res only"),
         ({"init_images": [png()], **STILL}, "High res only"),
     ],
     ids=str,

@@ -110,8 +110,6 @@ class Img2ImgRequest(GenerationRequest):
     def check_kind(self, limits: Limits) -> None:
         if not self.init_images and not self.image_link:
             raise ContractError("Init image not found", field="init_images", status=404, kind="not_found")
-        if self.latent_mask and not self.mask:
-            raise ContractError("is for the latent of a masked picture: send mask too", field="latent_mask")
         count = len(self.init_images)
         if count > 1 and (count > self.batch_size or self.batch_size % count):
             raise ContractError(

@@ -18,6 +18,7 @@ from easel_contract.samplers import SamplerChoice, resolve
 
 SAME = frozenset({"", "none", "use same checkpoint", "use same sampler", "use same scheduler"})
 """How clients say that the hires pass has no choice of its own, in lower case."""
+HIRES_ONLY = "is for the hires pass: set enable_hr"
 
 
 class Txt2ImgRequest(GenerationRequest):
@@ -61,7 +62,10 @@ class Txt2ImgRequest(GenerationRequest):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        own = self.hires_choice.warnings if self.enable_hr and self.hires_choice else ()
+        if self.enable_hr:
+            own = self.hires_choice.warnings if self.hires_choice else ()
+        else:
+            own = (f"firstpass_image: {HIRES_ONLY}; it is not looked at",) if self.firstpass_image else ()
         return (*super().warnings, *own)
 
     @property
@@ -99,8 +103,8 @@ class Txt2ImgRequest(GenerationRequest):
                 "is img2img's; txt2img has no init image", field="alwayson_scripts.image_link"
             )
         if not self.enable_hr:
-            if self.firstpass_image:
-                raise ContractError("is for the hires pass: set enable_hr", field="firstpass_image")
+            if self.firstpass_image and self.strict:
+                raise ContractError(HIRES_ONLY, field="firstpass_image")
             return
         check_size(self.hires_bounds, limits, "hr_scale" if self.hires_by_scale else "hr_resize_x")
         if max(self.first_size) > 0:

@@ -33,7 +33,9 @@ SHOWN: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """The first start of a worker."""
-    return Desk(tmp_path_factory.mktemp("fresh"), BARE)
+    desk = Desk(tmp_path_factory.mktemp("fresh"), BARE)
+    desk.handler.setup()
+    return desk
 
 
 def drawing(shape: str, *, x: float = 0.5, y: float = 0.5, radius: float = 0.3) -> Scene:

@@ -226,5 +226,5 @@ def test_the_user_is_the_tokens_name_or_the_uid_that_was_sent(desk: Desk) -> Non
         rendered = desk.handler.run(
             desk.handler.prepare(task), RunContext(Job(task), lambda job, progress: None)
         )
-        text = infotext_of(desk.decoded(desk.handler.publish(task, rendered))["images"][0])
+        text = infotext_of(Answer.of(desk.handler.publish(task, rendered)).body["images"][0])
         assert parse(text).get("User") == name

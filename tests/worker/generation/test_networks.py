@@ -19,7 +19,7 @@ from easel_worker.job import Job
 
 from ...small_models.hypernetwork import write_hypernetwork
 from ...small_models.lora import write_lora
-from ..desk import Desk, difference
+from ..desk import Answer, Desk, difference
 from ..diffusion.small_models import KINDS, write_file, write_folder
 from .conftest import OTHER, add_variant
 
@@ -155,7 +155,7 @@ def test_a_task_does_not_wait_for_a_hash_before_it_answers(painter: Desk) -> Non
             [use] = rendered.plan.job.pictures[0].networks
             assert use.sha256 is not None
             assert not use.sha256.done()
-        told = painter.decoded(painter.handler.publish(painter.task(), rendered))["info"]
+        told = Answer.of(painter.handler.publish(painter.task(), rendered)).info
         assert told["extra_generation_params"]["Lora hashes"] == f"large: {body_hash(path)}"
     finally:
         path.unlink()
@@ -205,8 +205,8 @@ def test_pictures_with_networks_of_their_own_are_drawn_apart(painter: Desk, plai
     assert len(images) == 2
     assert difference(images[0], plain) < 0.5
     assert difference(images[1], images[0]) > 2
-    answer = painter.decoded(painter.handler.publish(painter.task(), rendered))
-    without, with_ink = answer["info"]["infotexts"][-2:]
+    answer = Answer.of(painter.handler.publish(painter.task(), rendered))
+    without, with_ink = answer.info["infotexts"][-2:]
     assert "Lora hashes" not in without
     assert "Lora hashes: " in with_ink
 

@@ -20,8 +20,7 @@ from easel_worker.diffusion.encode import encode
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.taesd import TaesdFiles
 
-from ...looking import pixels_of
-from ..desk import SMALL, Desk, Pixels, difference, infotext_of
+from ..desk import SMALL, Answer, Desk, Pixels, difference, infotext_of
 from ..diffusion.small_taesd import write_taesd
 
 ENCODE, DECODE = {"sd_vae_encode_method": "TAESD"}, {"sd_vae_decode_method": "taesd"}
@@ -91,9 +90,9 @@ def test_each_half_takes_the_place_of_the_vaes(own: Desk) -> None:
 def test_what_is_told_is_what_was_done(
     own: Desk, options: dict[str, str], fields: dict[str, Any], told: set[str]
 ) -> None:
-    answer = own.answer(steps=2, override_settings=options, **fields)
-    drawn = pixels_of(answer["images"][0])
-    text = infotext_of(answer["images"][0])
+    answer = own.txt2img(steps=2, override_settings=options, **fields)
+    drawn = answer.pixels[0]
+    text = infotext_of(answer.body["images"][0])
     assert {key for key in ("VAE Encoder", "VAE Decoder") if f"{key}: TAESD" in text} == told
     plain: Pixels = own.image(steps=2, **fields)
     assert (difference(drawn, plain) > 0.5) == bool(told)
@@ -103,19 +102,13 @@ def test_what_is_told_is_what_was_done(
 
 
 def test_img2img_encodes_with_it(own: Desk) -> None:
-    def answer(**options: str) -> dict[str, Any]:
-        return own.answer(
-            path="/sdapi/v1/img2img",
-            init_images=[text_of(picture())],
-            denoising_strength=0.3,
-            steps=2,
-            override_settings=options,
-        )
+    def answer(**options: str) -> Answer:
+        return own.img2img(picture(), denoising_strength=0.3, steps=2, override_settings=options)
 
     plain, small = answer(), answer(**ENCODE)
-    assert difference(pixels_of(plain["images"][0]), pixels_of(small["images"][0])) > 0.5
-    assert parse(infotext_of(small["images"][0]))["VAE Encoder"] == "TAESD"
-    assert parse(infotext_of(plain["images"][0]))["VAE Encoder"] == "Full", "nothing was written"
+    assert difference(plain.pixels[0], small.pixels[0]) > 0.5
+    assert parse(infotext_of(small.body["images"][0]))["VAE Encoder"] == "TAESD"
+    assert parse(infotext_of(plain.body["images"][0]))["VAE Encoder"] == "Full", "nothing was written"
 
 
 def test_it_tiles_with_the_job(own: Desk) -> None:

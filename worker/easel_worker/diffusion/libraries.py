@@ -8,20 +8,34 @@ only.
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from types import ModuleType
+from typing import Any
 
 # Must be set before huggingface_hub is imported: it reads them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+
+class _AtFirstUse(ModuleType):
+    """Stands in for a module until something in it is asked for. (`importlib.util.LazyLoader`'s is loaded by
+    the second `import` already.)"""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__file__":  # `inspect` asks all modules, whenever torch registers an operation
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+# diffusers' models bring its schedulers along, which import these 22 MB for one kind of levels. We use none.
+sys.modules.setdefault("scipy.stats", _AtFirstUse("scipy.stats"))
+
 import diffusers
-import diffusers.utils.import_utils
 import transformers
-
-# diffusers' schedulers, which come with its models, would import 22 MB of scipy.stats for one kind of levels.
-# We use none of them.
-diffusers.utils.import_utils._scipy_available = False
-
 from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 from diffusers.models.modeling_utils import no_init_weights
 from safetensors import safe_open
