@@ -12,11 +12,11 @@ import pytest
 from easel_contract.infotext import parse
 from easel_worker.diffusion.token_merging import merges
 
-from ..desk import SMALL, Desk, difference, infotext_of
-from .test_small_vaes import picture, text_of
+from ..desk import SMALL, Desk, as_text, difference, infotext_of
+from .test_small_vaes import picture
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6}
-IMG2IMG = {"path": "/sdapi/v1/img2img", "init_images": [text_of(picture())]}
+IMG2IMG = {"path": "/sdapi/v1/img2img", "init_images": [as_text(picture())]}
 PLAIN, IN_IMG2IMG, IN_HIRES = "token_merging_ratio", "token_merging_ratio_img2img", "token_merging_ratio_hr"
 
 

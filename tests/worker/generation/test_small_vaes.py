@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +18,7 @@ from easel_worker.diffusion.encode import encode
 from easel_worker.diffusion.errors import JobError
 from easel_worker.diffusion.taesd import TaesdFiles
 
-from ..desk import SMALL, Answer, Desk, Pixels, difference, infotext_of
+from ..desk import SMALL, Answer, Desk, Pixels, as_text, difference, infotext_of
 from ..diffusion.small_taesd import write_taesd
 
 ENCODE, DECODE = {"sd_vae_encode_method": "TAESD"}, {"sd_vae_decode_method": "taesd"}
@@ -44,12 +42,6 @@ def own(desk: Desk) -> Iterator[Desk]:
 def picture() -> Image.Image:
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     return Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], ramp[::-1, None]), -1))
-
-
-def text_of(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def test_a_missing_file_is_the_clients_to_avoid(desk: Desk) -> None:
@@ -82,7 +74,7 @@ def test_each_half_takes_the_place_of_the_vaes(own: Desk) -> None:
         (ENCODE, {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Lanczos"}, {"VAE Encoder"}),
         (
             ENCODE | DECODE,
-            {"enable_hr": True, "firstpass_image": text_of(picture())},
+            {"enable_hr": True, "firstpass_image": as_text(picture())},
             {"VAE Encoder", "VAE Decoder"},
         ),
     ],
