@@ -69,10 +69,14 @@ def test_what_clients_send_for_nothing_is_taken(unit: dict[str, Any]) -> None:
 
 
 def test_modes_and_layer_weights_count_where_something_comes_of_them() -> None:
-    for unit in (EDGES, ADAPTER):
-        read(unit | {"control_mode": 2, "advanced_weighting": [1.0], "effective_region_mask": "M"})
-    read(REFERENCE | {"control_mode": 2})
-    read(EDGES | {"union_control_type": "Depth"})  # whether its model is one, the file tells
+    weighed = {"control_mode": 2, "advanced_weighting": [1.0], "effective_region_mask": "M"}
+    for unit in (
+        EDGES | weighed,
+        ADAPTER | weighed,
+        REFERENCE | {"control_mode": 2},
+        EDGES | {"union_control_type": "Depth"},  # whether its model is one, the file tells
+    ):
+        assert read(unit).warnings == ()
 
 
 def test_guidance_that_begins_behind_the_last_step() -> None:

@@ -73,13 +73,17 @@ def encoder_network(latent_channels: int = 4) -> nn.Sequential:
     return nn.Sequential(*layers, _conv(WIDTH, latent_channels))
 
 
-class TaesdDecoder:
-    """A loaded decoder: (N, 4, h, w) latents to (N, 8h, 8w, 3) RGB pictures."""
+class _Half:
+    """One of TAESD's networks, and where and in which numbers it computes."""
 
     def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
         self.network = network
         self._device = device
         self._dtype = dtype
+
+
+class TaesdDecoder(_Half):
+    """A loaded decoder: (N, 4, h, w) latents to (N, 8h, 8w, 3) RGB pictures."""
 
     def pixels(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, 4, h, w) latents to (N, 3, 8h, 8w) colours, -1 to 1 or a little beyond, float32."""
@@ -90,13 +94,8 @@ class TaesdDecoder:
         return to_levels(self.pixels(latents).permute(0, 2, 3, 1))
 
 
-class TaesdEncoder:
+class TaesdEncoder(_Half):
     """A loaded encoder: (N, 3, 8h, 8w) colours, -1 to 1, to (N, 4, h, w) latents as the UNet sees them."""
-
-    def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
-        self.network = network
-        self._device = device
-        self._dtype = dtype
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         latents: torch.Tensor = self.network((pixels.to(self._device, self._dtype) + 1) / 2)
